@@ -1,0 +1,146 @@
+"""The detector port: two pure functions round a model.
+
+A detector is one small file: `prepare(view) → probes` says what to ask the model, `interpret(probe, outputs) → scores`
+says what its answers mean. It does no I/O: the ensemble sends the probes to the inference server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from pipeline.decode.port import Clip
+from pipeline.events.values import Box, Family
+
+Tensors = Mapping[str, NDArray[Any]]
+"""Named tensors of one inference request or response, batch dimension included where the model batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a model, as in its config.pbtxt. `shape` without the batch dimension; −1 is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model on the inference server. `max_batch` 0: the model has no batch dimension."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_batch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in one keyframe. `landmarks`: eyes, nose, mouth corners as (x, y) in shares of the frame."""
+
+    frame: int
+    at: float
+    box: Box
+    landmarks: tuple[tuple[float, float], ...]
+    score: float
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a detector may look at: the clip and the faces in it. `faces` is None when the face detector failed."""
+
+    clip: Clip
+    faces: tuple[Face, ...] | None = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """One question to a model, and the moment and place that its answer will point at."""
+
+    tensors: Tensors
+    at: float | None = None
+    box: Box | None = None
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one answer says of one family: a raw score 0–1, where it points, in what words."""
+
+    family: Family
+    value: float
+    at: float | None = None
+    box: Box | None = None
+    track: int | None = None
+    note: str = ""
+
+
+class Mode(StrEnum):
+    """A live detector counts; a shadow detector is asked and recorded, and decides nothing."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
+class ReportStatus(StrEnum):
+    """What became of asking a detector."""
+
+    OK = "ok"
+    NOT_APPLICABLE = "not_applicable"
+    FAILED = "failed"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorReport:
+    """What one detector said of one clip. `coverage`: the share of its probes that were answered."""
+
+    detector: str
+    version: str
+    mode: Mode
+    families: tuple[Family, ...]
+    status: ReportStatus
+    scores: tuple[Score, ...] = ()
+    coverage: float = 1.0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What all detectors said of one clip. `detectors`: `name@version` of all that were asked, sorted."""
+
+    reports: tuple[DetectorReport, ...]
+    faces: int = 0
+    embedding: bytes | None = None
+    detectors: tuple[str, ...] = field(default=())
+
+
+class Detector(Protocol):
+    """A model and what it means. `model` is None where the evidence needs none (metadata)."""
+
+    name: str
+    version: str
+    families: tuple[Family, ...]
+    model: ModelSpec | None
+
+    def prepare(self, view: View) -> Sequence[Probe]:
+        """What to ask. Empty: not applicable to this clip."""
+        ...
+
+    def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:
+        """What the answer to one probe means."""
+        ...
+
+
+class Infer(Protocol):
+    """Ask the inference server. Raises `Transient` (down, busy, late) or `Permanent` (the request is wrong)."""
+
+    async def __call__(self, model: ModelSpec, tensors: Tensors, *, within: float) -> Tensors:
+        """The outputs of `model` for one request; `within`: seconds."""
+        ...

@@ -1,0 +1,56 @@
+"""`media.decided`: what the machine found in an upload, and what the policy said."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pipeline.events.uploaded import MediaUploaded
+from pipeline.events.values import (
+    Decision,
+    Failure,
+    MediaFacts,
+    MediaId,
+    Round,
+    Sampling,
+    Sha256,
+    Signal,
+    Struct,
+    Timestamp,
+)
+
+
+class Versions(Struct, frozen=True):
+    """Everything that the decision depends on, so that it can be derived again.
+
+    `detectors` are `name@version` of all that were asked, sorted: content judged by the same set is not judged twice.
+    """
+
+    unmask: str
+    policy: str
+    detectors: tuple[str, ...] = ()
+
+
+class MediaDecided(Struct, frozen=True, tag_field="schema", tag="media.decided/1"):
+    """Published by `screen`. For one upload and round the first record stands, later ones are ignored.
+
+    `sha256` is None when the bytes never arrived. `failure` is set when the upload could not be judged; the decision
+    is then the policy's fail mode. `reused_from` names the upload whose signals were used again (same digest).
+    `embedding`: 512 float16 values, little endian, of the most telling frame; None for sound.
+    """
+
+    decision_id: UUID
+    media_id: MediaId
+    upload: MediaUploaded
+    decided_at: Timestamp
+    decision: Decision
+    versions: Versions
+    round: Round = 1
+    sha256: Sha256 | None = None
+    size: int | None = None
+    facts: MediaFacts | None = None
+    sampling: Sampling | None = None
+    signals: tuple[Signal, ...] = ()
+    shadow: tuple[Signal, ...] = ()
+    failure: Failure | None = None
+    reused_from: MediaId | None = None
+    embedding: bytes | None = None

@@ -1,0 +1,27 @@
+"""Ids that are functions of what they are about, so that doing a thing twice writes the same record twice."""
+
+from __future__ import annotations
+
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+_UNMASK = uuid5(NAMESPACE_URL, "urn:unmask")
+
+
+def decision_id(media_id: str, round_: int) -> UUID:
+    """The decision on an upload in a round."""
+    return uuid5(_UNMASK, f"decision/{round_}/{media_id}")
+
+
+def task_id(media_id: str, round_: int) -> UUID:
+    """The review task of an upload in a round."""
+    return uuid5(_UNMASK, f"task/{round_}/{media_id}")
+
+
+def outcome_id(media_id: str, round_: int, status: str) -> UUID:
+    """The provisional or final outcome of an upload in a round."""
+    return uuid5(_UNMASK, f"outcome/{round_}/{status}/{media_id}")
+
+
+def dead_letter_id(topic: str, partition: int, offset: int) -> UUID:
+    """The burial of one Kafka record."""
+    return uuid5(_UNMASK, f"dead-letter/{topic}/{partition}/{offset}")

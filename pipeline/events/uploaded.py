@@ -1,0 +1,30 @@
+"""`media.uploaded`: an upload to screen: where it lies, what it claims to be, its context."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pipeline.events.values import MediaId, Region, Sha256, Struct, Surface, Timestamp
+
+
+class MediaUploaded(Struct, frozen=True, tag_field="schema", tag="media.uploaded/1"):
+    """Published by the platform, once per upload (again is harmless: the first outcome stands).
+
+    `content_type`, `size` and `sha256` are claims; the digest is checked when it is given.
+    `uploader_id` is opaque to Unmask. `attributes` is the platform's own, passed through untouched.
+    """
+
+    media_id: MediaId
+    uri: Annotated[str, Meta(min_length=1, max_length=4096)]
+    uploaded_at: Timestamp
+    content_type: Annotated[str, Meta(max_length=255)] | None = None
+    size: Annotated[int, Meta(ge=0)] | None = None
+    sha256: Sha256 | None = None
+    uploader_id: Annotated[str, Meta(max_length=256)] | None = None
+    regions: tuple[Region, ...] = ()
+    surface: Surface = Surface.POST
+    caption: Annotated[str, Meta(max_length=20_000)] = ""
+    declared_synthetic: bool = False
+    attributes: dict[str, str] = {}

@@ -1,0 +1,220 @@
+"""The values that several events share: families, signals with evidence, actions, decisions.
+
+They are frozen structs, so that the same type serves the pure stages and the wire.
+A field that is added later has a default; a field's type never changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="lower-case hexadecimal SHA-256")]
+MediaId = Annotated[str, Meta(min_length=1, max_length=256)]
+Region = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+Timestamp = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
+Round = Annotated[int, Meta(ge=1, description="1 for the upload; an appeal, re-score or replay opens the next")]
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True):
+    """Frozen, named fields only: no reader has to count positions."""
+
+
+class Surface(StrEnum):
+    """Where on the platform the upload appears."""
+
+    POST = "post"
+    STORY = "story"
+    AD = "ad"
+    PROFILE = "profile"
+    MESSAGE = "message"
+    COMMENT = "comment"
+    LIVE = "live"
+    OTHER = "other"
+
+
+class Family(StrEnum):
+    """What kind of manipulation, or what kind of content, a signal speaks of."""
+
+    FACE_SWAP = "face_swap"
+    FACE_SYNTHESIS = "face_synthesis"
+    GENERATOR_METADATA = "generator_metadata"
+    NUDITY = "nudity"
+
+
+class Box(Struct, frozen=True):
+    """A rectangle in shares of the frame's width and height, origin top left: 0 ≤ x0 < x1 ≤ 1, 0 ≤ y0 < y1 ≤ 1."""
+
+    x0: Probability
+    y0: Probability
+    x1: Probability
+    y1: Probability
+
+
+class Evidence(Struct, frozen=True):
+    """One score and what it points at: a moment (seconds), a place (box), both or neither."""
+
+    detector: str
+    score: Probability
+    at: float | None = None
+    box: Box | None = None
+    track: int | None = None
+    note: str = ""
+
+
+class SignalStatus(StrEnum):
+    """How much a signal may be relied on.
+
+    `abstained`: judged, but too uncertain to say. `missing`: should have been judged and was not (a detector
+    failed or was late). `not_applicable`: there was nothing to judge (no face, no sound).
+    """
+
+    SCORED = "scored"
+    ABSTAINED = "abstained"
+    MISSING = "missing"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Signal(Struct, frozen=True):
+    """What is believed about one family for the whole upload.
+
+    `probability` is None when the status is `missing` or `not_applicable`. `low`/`high` bound it.
+    `coverage` is the share of what should have been looked at that was.
+    """
+
+    family: Family
+    status: SignalStatus
+    probability: Probability | None = None
+    low: Probability | None = None
+    high: Probability | None = None
+    coverage: Probability = 1.0
+    evidence: tuple[Evidence, ...] = ()
+    detectors: tuple[str, ...] = ()
+    note: str = ""
+
+
+class Action(StrEnum):
+    """What a platform does with an upload. `STRENGTH` orders them from mild to strong."""
+
+    ALLOW = "allow"
+    LABEL = "label"
+    LIMIT = "limit"
+    HOLD = "hold"
+    REMOVE = "remove"
+
+    @property
+    def strength(self) -> int:
+        """0 for `allow` to 4 for `remove`."""
+        return _STRENGTH[self]
+
+
+_STRENGTH = {action: i for i, action in enumerate(Action)}
+
+
+class RuleMode(StrEnum):
+    """A live rule acts; a shadow rule is only recorded in the trace."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
+class RuleHit(Struct, frozen=True):
+    """One rule that fired, with the value that it saw. Part of the decision's trace."""
+
+    rule: str
+    harm: str
+    action: Action
+    mode: RuleMode
+    because: str
+    family: Family | None = None
+    observed: float | None = None
+    threshold: float | None = None
+    queue: str | None = None
+    priority: int | None = None
+    fail_mode: bool = False
+
+
+class ReviewNeed(Struct, frozen=True):
+    """Why, where and until when a person should look. `priority`: higher is more urgent."""
+
+    queue: str
+    harm: str
+    priority: Annotated[int, Meta(ge=0, le=100)]
+    deadline: Timestamp
+
+
+class Decision(Struct, frozen=True):
+    """What the policy says. Final unless `review` is set; then `action` applies until a person decides."""
+
+    action: Action
+    reasons: tuple[str, ...]
+    policy_version: str
+    review: ReviewNeed | None = None
+    trace: tuple[RuleHit, ...] = ()
+    label: str | None = None
+
+
+class Failure(Struct, frozen=True):
+    """Why an upload could not be screened (the values of `pipeline.errors`)."""
+
+    stage: str
+    reason: str
+    detail: str
+
+
+class MediaKind(StrEnum):
+    """What the bytes turned out to be, whatever the event said."""
+
+    IMAGE = "image"
+    ANIMATION = "animation"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+class TrackFacts(Struct, frozen=True):
+    """One elementary stream, as its container and codec describe it."""
+
+    kind: str
+    codec: str
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    bit_rate: int | None = None
+
+
+class MediaFacts(Struct, frozen=True):
+    """What the file says of itself. `metadata` holds container, EXIF and PNG text entries as they stand."""
+
+    kind: MediaKind
+    container: str
+    duration: float | None = None
+    width: int | None = None
+    height: int | None = None
+    rotation: int = 0
+    tracks: tuple[TrackFacts, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+class Sampling(Struct, frozen=True):
+    """Which moments were looked at, so that what was not looked at can be said.
+
+    `looked_at`: presentation times in seconds. `largest_gap`: the longest stretch (seconds) without a look, ends
+    included: a manipulated segment that is longer cannot have been missed entirely.
+    `audio_seconds`: how much sound was decoded. `complete`: every frame (or the whole image) was looked at.
+    """
+
+    decoder: str
+    looked_at: tuple[float, ...] = ()
+    largest_gap: float | None = None
+    frame_budget: int = 0
+    audio_seconds: float = 0.0
+    audio_budget: float = 0.0
+    complete: bool = False
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,83 @@
+"""Settings from the environment (`UNMASK_…`). Every one is listed by `unmask settings` and in docs/settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A tuple that the environment gives as `a,b,c`."""
+
+
+class Settings(BaseSettings):
+    """One flat list: what a deployment may choose."""
+
+    model_config = SettingsConfigDict(env_prefix="UNMASK_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".unmask"), description="Where fetched parts, spool files and the embedded database lie.")
+    models_dir: Path = Field(Path("models"), description="The Triton model repository.")
+    policy_file: Path | None = Field(None, description="The policy; the default policy that ships when not set.")
+    detectors_file: Path | None = Field(
+        None, description="Which detectors run, live or shadow; the default when unset."
+    )
+
+    kafka_bootstrap_servers: str | None = Field(None, description="host:port,… of an existing cluster.")
+    kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")
+    kafka_sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")
+    kafka_sasl_username: str | None = Field(None, description="User for SASL.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="Password for SASL.")
+    kafka_ssl_cafile: Path | None = Field(
+        None, description="CA certificates (PEM) that sign the brokers' certificates."
+    )
+    kafka_ssl_certfile: Path | None = Field(None, description="Client certificate (PEM) for mutual TLS.")
+    kafka_ssl_keyfile: Path | None = Field(None, description="Client key (PEM) for mutual TLS.")
+    kafka_group: str = Field("unmask", description="Consumer group, and the Faust app's id.")
+    kafka_partitions: int = Field(8, ge=1, description="Partitions of topics that are created; bounds the workers.")
+    kafka_replication: int | None = Field(None, description="Replication factor; min(3, brokers) when not set.")
+
+    triton_url: str = Field("127.0.0.1:8001", description="gRPC address of the inference server.")
+    triton_timeout: float = Field(20.0, gt=0, description="Seconds for one inference request.")
+    triton_concurrency: int = Field(4, ge=1, description="Inference requests under way at once per worker.")
+
+    database_url: str | None = Field(None, description="SQLAlchemy URL; an SQLite file in home when not set.")
+
+    concurrency: int = Field(4, ge=1, description="Uploads screened at once per worker.")
+    item_deadline: float = Field(120.0, gt=0, description="Seconds for one item, retries included.")
+    drain_seconds: float = Field(25.0, ge=0, description="Seconds that a stopping worker waits for what is under way.")
+
+    fetch_schemes: CommaList = Field(("https", "s3", "gs", "az"), description="URI schemes that may be read.")
+    fetch_hosts: CommaList = Field((), description="Hosts that http(s) may read (exact or .suffix); empty: none.")
+    fetch_buckets: CommaList = Field((), description="Buckets that s3, gs and az may read; empty: none.")
+    fetch_roots: CommaList = Field((), description="Folders that file: may read; empty: none.")
+    fetch_private_addresses: bool = Field(False, description="Allow private, loopback and link-local addresses.")
+    fetch_max_bytes: int = Field(4 * 1024**3, ge=1, description="Largest upload, bytes.")
+    fetch_max_seconds: float = Field(60.0, gt=0, description="Longest fetch, seconds.")
+    s3_endpoint: str | None = Field(None, description="Endpoint of an S3-compatible store.")
+    s3_region: str | None = Field(None, description="Region of the S3 store.")
+    s3_access_key_id: str | None = Field(None, description="Access key; the usual AWS sources when not set.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Secret key; the usual AWS sources when not set.")
+
+    decode_workers: int = Field(2, ge=1, description="Decoder child processes per worker.")
+    decode_frames: int = Field(24, ge=1, description="Keyframes looked at per upload.")
+    decode_max_side: int = Field(1280, ge=64, description="Long side, pixels, of the frames that detectors see.")
+    decode_wall_seconds: float = Field(60.0, gt=0, description="Longest decode, seconds.")
+    decode_memory_bytes: int = Field(3 * 1024**3, ge=1, description="Address space of a decoder child.")
+
+    http_host: str = Field("127.0.0.1", description="Where /metrics, /livez and /readyz listen.")
+    http_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics, /livez and /readyz; 0: a free one.")
+    stall_seconds: float = Field(180.0, gt=0, description="/livez fails when work waits this long without progress.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_format: str = Field("json", description="json or console.")
+
+    @property
+    def ledger_url(self) -> str:
+        """The database in use."""
+        return self.database_url or f"sqlite:///{(self.home / 'ledger.sqlite').absolute()}"

@@ -1,0 +1,55 @@
+"""Every topic, in flow order: the file to read first.
+
+    media.uploaded ──screen──► media.decided ──route──┬──► review.requested.<queue> ─► console / the platform's tool
+          │                                           │                                      │
+          │                                           └──► media.enforced ◄──settle── review.decided ◄┘
+          └──► media.dead-letter (original bytes, stage, reason; replayable)
+
+Every record is keyed by media_id, so all that concerns one upload is in one partition of each topic, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+UPLOADED = "media.uploaded"
+DECIDED = "media.decided"
+REVIEW_REQUESTED = "review.requested"
+REVIEW_DECIDED = "review.decided"
+ENFORCED = "media.enforced"
+DEAD_LETTER = "media.dead-letter"
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must look like on the broker. `retention_ms` -1: for ever."""
+
+    name: str
+    partitions: int
+    cleanup: Literal["delete", "compact"]
+    retention_ms: int
+    why: str
+
+
+def review_topic(queue: str) -> str:
+    """The topic of a review queue."""
+    return f"{REVIEW_REQUESTED}.{queue}"
+
+
+def topics(queues: Iterable[str], partitions: int = 8) -> tuple[TopicSpec, ...]:
+    """Every topic of the flow for a policy with these queues; `partitions` bounds how many workers share the load."""
+    return (
+        TopicSpec(UPLOADED, partitions, "delete", 7 * _DAY_MS, "uploads to screen"),
+        TopicSpec(DECIDED, partitions, "delete", 30 * _DAY_MS, "findings and decisions; the ledger is built from it"),
+        *(
+            TopicSpec(review_topic(queue), partitions, "delete", 30 * _DAY_MS, f"tasks of the queue {queue}")
+            for queue in sorted(set(queues))
+        ),
+        TopicSpec(REVIEW_DECIDED, partitions, "delete", 30 * _DAY_MS, "what people decided"),
+        TopicSpec(ENFORCED, partitions, "compact", -1, "what applies to each upload; the platform acts on it"),
+        TopicSpec(DEAD_LETTER, partitions, "delete", 30 * _DAY_MS, "what could not be processed, replayable"),
+    )
