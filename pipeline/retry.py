@@ -45,7 +45,7 @@ async def retry(
     fn: Callable[[], Awaitable[T]],
     *,
     within: float,
-    policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    policy: RetryPolicy = RetryPolicy(),
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     jitter: Callable[[], float] = random.random,
