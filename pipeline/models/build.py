@@ -1,0 +1,147 @@
+"""Assembles `models/<name>/1/model.onnx` from the pinned sources and the committed heads.
+
+Idempotent: beside each built file lies nothing; what it was built from is noted under `home/built/`, and a model whose
+inputs and output are unchanged is left alone. The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+
+from pipeline.errors import ConfigError
+from pipeline.models import graphs
+from pipeline.models.sources import Progress, fetch, read_sources, sha256_of, write_atomically
+
+HEADS = ("swap", "synthesis")
+"""The heads of face_forgery, in the order of its outputs. Each is `models/face_forgery/<head>.json`."""
+
+
+class HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A trained head on disk. `trained`: figures for the reader, in words; nothing reads them back."""
+
+    head: str
+    features: str
+    bias: float
+    weight: list[float]
+    trained: dict[str, str | float | int]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltModel:
+    """One model of the repository. `fresh`: it was built now; otherwise it was already as it should be."""
+
+    name: str
+    path: Path
+    sha256: str
+    size: int
+    fresh: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What `build` did, in the order of the recipes."""
+
+    models: tuple[BuiltModel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How one model comes about. `source`: its name in sources.toml; `beside`: committed files that go into it."""
+
+    name: str
+    source: str
+    make: Callable[[onnx.ModelProto, Path], onnx.ModelProto]
+    beside: tuple[str, ...] = ()
+
+
+def read_head(path: Path) -> graphs.HeadWeights:
+    """Read a head. Raises ConfigError when it is missing, malformed, or trained on other features than the encoder gives."""
+    try:
+        head = msgspec.json.decode(path.read_bytes(), type=HeadFile)
+    except OSError as error:
+        raise ConfigError(f"no trained head at {path}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if head.features != graphs.FEATURES or len(head.weight) != graphs.FEATURE_COUNT:
+        raise ConfigError(f"{path} was trained on {head.features!r}; the encoder gives {graphs.FEATURES!r}: train it again")
+    return graphs.HeadWeights(np.array(head.weight, np.float32), head.bias)
+
+
+def build(
+    models_dir: Path, home: Path, progress: Progress = lambda _: None, *, only: tuple[str, ...] | None = None
+) -> BuildReport:
+    """Bring every model (or those named in `only`) up to date. Raises ConfigError with what to change."""
+    unknown = sorted(set(only or ()) - {recipe.name for recipe in _RECIPES})
+    if unknown:
+        raise ConfigError(f"no such model: {', '.join(unknown)}; there are {', '.join(r.name for r in _RECIPES)}")
+    recipes = [recipe for recipe in _RECIPES if only is None or recipe.name in only]
+    sources = read_sources(models_dir / "sources.toml")
+    pins = {name: file.sha256 for wheel in sources.wheels.values() for name, file in wheel.files.items()}
+    models = []
+    for recipe in recipes:
+        started = time.monotonic()
+        place, note = models_dir / recipe.name / "1" / "model.onnx", home / "built" / f"{recipe.name}.json"
+        inputs = _inputs(recipe, models_dir / recipe.name, pins)
+        made = _as_noted(place, note, inputs)
+        fresh = made is None
+        if made is None:
+            source = fetch(sources, [recipe.source], home, progress)[recipe.source]
+            progress(f"building {recipe.name}")
+            model = recipe.make(onnx.load(source), models_dir / recipe.name)
+            onnx.checker.check_model(model)
+            write_atomically(place, model.SerializeToString(deterministic=True))
+            made = sha256_of(place)
+            write_atomically(note, json.dumps({"inputs": inputs, "sha256": made}, sort_keys=True).encode())
+        size = place.stat().st_size
+        models.append(BuiltModel(recipe.name, place, made, size, fresh, time.monotonic() - started))
+    return BuildReport(tuple(models))
+
+
+def _inputs(recipe: _Recipe, folder: Path, pins: Mapping[str, str]) -> dict[str, str]:
+    """Everything that decides what the built file holds, as hashes: the source, our own code, the committed heads."""
+    if recipe.source not in pins:
+        raise ConfigError(f"sources.toml does not name {recipe.source}, which {recipe.name} is built from")
+    own = hashlib.sha256(Path(graphs.__file__).read_bytes()).hexdigest()
+    heads = {name: sha256_of(folder / name) for name in recipe.beside if (folder / name).is_file()}
+    return {recipe.source: pins[recipe.source], "graphs.py": own, "onnx": onnx.__version__, **heads}
+
+
+def _as_noted(place: Path, note: Path, inputs: Mapping[str, str]) -> str | None:
+    """The SHA-256 of the file in place if it is what these inputs gave the last time, else None."""
+    try:
+        noted = json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if noted.get("inputs") != dict(inputs) or not place.is_file():
+        return None
+    now = sha256_of(place)
+    return now if now == noted.get("sha256") else None
+
+
+def _clip(source: onnx.ModelProto) -> graphs.Encoder:
+    try:
+        return graphs.read_clip(source)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"the CLIP source is not the graph that was expected: {error}") from error
+
+
+def _face_forgery(source: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    return graphs.face_forgery(_clip(source), {name: read_head(folder / f"{name}.json") for name in HEADS})
+
+
+_RECIPES = (
+    _Recipe("face_detector", "centerface", lambda source, _: graphs.face_detector(source)),
+    _Recipe("face_forgery", "clip-vit-b16", _face_forgery, tuple(f"{name}.json" for name in HEADS)),
+    _Recipe("clip_embedding", "clip-vit-b16", lambda source, _: graphs.clip_embedding(_clip(source))),
+    _Recipe("nudity", "open-nsfw", lambda source, _: graphs.nudity(source)),
+)
