@@ -1,0 +1,494 @@
+"""Every read and write of the ledger. Synchronous: agents call it through `asyncio.to_thread`.
+
+For one upload and round the first decision that is recorded stands, and for one task the first review. That is settled
+here, in one transaction each, because nothing earlier can: an upload may be screened twice (a worker dies between
+publishing and committing), and the two decisions may differ (a model was down once). What is published downstream is
+derived from what these methods return, so a repeat publishes the same bytes again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient
+from pipeline.events import MediaDecided, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
+from pipeline.ledger.port import (
+    DecisionRow,
+    KnownContent,
+    LedgerCounts,
+    ReviewRow,
+    SettledReview,
+    TaskRow,
+    TaskState,
+    known_from,
+)
+from pipeline.ledger.tables import SCHEMA, contents, decisions, outcomes, reviews, tasks, uploads
+
+BUSY_SECONDS = 30
+"""How long a writer waits for another one's transaction, which lasts milliseconds."""
+
+_MIGRATION_LOCK = 0x756E6D61736B  # "unmask"
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+_encode = msgspec.json.Encoder().encode
+_decided = msgspec.json.Decoder(MediaDecided)
+_enforced = msgspec.json.Decoder(MediaEnforced)
+_requested = msgspec.json.Decoder(ReviewRequested)
+_reviewed = msgspec.json.Decoder(ReviewDecided)
+_content = msgspec.json.Decoder(KnownContent)
+
+
+class Ledger:
+    """One database, PostgreSQL or an SQLite file; opened at the first use. Safe to share between threads, not across
+    a fork.
+
+    Methods raise `Transient` (reason `ledger_unavailable`) when the database cannot be reached or is busy for too
+    long, and `Permanent` for a value that it cannot hold (PostgreSQL keeps no NUL in text).
+    """
+
+    def __init__(self, url: str) -> None:
+        """Raises ConfigError for a URL of another kind."""
+        self._engine = _engine(_url(url))
+        self._postgres = self._engine.dialect.name == "postgresql"
+        self._writes = self._engine.execution_options(writes=True)
+        # A single SELECT needs no transaction of its own; on PostgreSQL that saves two round trips.
+        self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT") if self._postgres else self._engine
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self._engine.dispose()
+
+    # --- the schema -----------------------------------------------------------------------------------------------
+
+    def migrate(self) -> None:
+        """Bring the schema up to date. Any number of workers may do so at once; a newer schema is left alone."""
+        with _trouble(Stage.RECEIVE):
+            if not self._postgres:
+                _prepare_file(self._engine)
+            if self._schema() >= SCHEMA:
+                return
+            with self._writes.begin() as connection:
+                if self._postgres:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                if _schema_of(connection) < SCHEMA:
+                    _upgrade(connection)
+
+    def check(self) -> None:
+        """For /readyz: the database answers and its schema is at least the one that this code needs."""
+        with _trouble(Stage.RECEIVE):
+            found = self._schema()
+        if found < SCHEMA:
+            detail = f"the schema is {found or 'missing'}, {SCHEMA} is needed"
+            raise Transient(Stage.RECEIVE, Reason.LEDGER_UNAVAILABLE, detail)
+
+    def _schema(self) -> str:
+        with self._reads.connect() as connection:
+            return _schema_of(connection)
+
+    # --- decisions ------------------------------------------------------------------------------------------------
+
+    def record_decision(
+        self, decided: MediaDecided, task: ReviewRequested | None, outcome: MediaEnforced
+    ) -> MediaDecided:
+        """The decision that stands for this upload and round: this one if it is the first, else the one on record.
+
+        With the first one its task, its outcome and what was found in the bytes are recorded, and open tasks of the
+        upload's earlier rounds are superseded. `task` and `outcome` must follow from `decided` alone.
+        """
+        key = {"media_id": decided.media_id, "round": decided.round}
+        with _trouble(Stage.ROUTE), self._writes.begin() as connection:
+            self._one_writer_for(decided.media_id, connection)
+            connection.execute(self._insert_new(uploads), _upload_row(decided))
+            if connection.execute(self._insert_new(decisions), _decision_row(decided)).rowcount == 0:
+                return _decided.decode(connection.execute(_DECISION, key).scalar_one())
+            known = known_from(decided)
+            if known is not None:
+                connection.execute(self._insert_new(contents), _content_row(known))
+            if task is not None:
+                late = connection.execute(_LATER_DECISION, key).first() is not None
+                state = TaskState.SUPERSEDED if late else TaskState.OPEN
+                connection.execute(insert(tasks), _task_row(task, state))
+            connection.execute(insert(outcomes), _outcome_row(outcome))
+            if decided.round > 1:
+                connection.execute(_SUPERSEDE, {"of": decided.media_id, "before": decided.round})
+        return decided
+
+    def known_content(self, sha256: str, detectors: tuple[str, ...]) -> KnownContent | None:
+        """What these detectors (`name@version`) found in these bytes before."""
+        with _trouble(Stage.DECIDE), self._reads.connect() as connection:
+            row = connection.execute(_CONTENT, {"sha256": sha256, "key": _detectors_key(detectors)}).first()
+        if row is None:
+            return None
+        known = _content.decode(row.findings)
+        return known if row.embedding is None else msgspec.structs.replace(known, embedding=bytes(row.embedding))
+
+    # --- reviews --------------------------------------------------------------------------------------------------
+
+    def record_review(self, review: ReviewDecided) -> SettledReview | None:
+        """The review that stands for this task, with the task. None when the upload has no such task."""
+        with _trouble(Stage.SETTLE), self._writes.begin() as connection:
+            self._one_writer_for(review.media_id, connection)
+            row = connection.execute(_TASK, {"task_id": review.task_id}).first()
+            if row is None or row.media_id != review.media_id:
+                return None
+            if connection.execute(self._insert_new(reviews), _review_row(review, row.round)).rowcount == 0:
+                review = _reviewed.decode(connection.execute(_REVIEW, {"task_id": review.task_id}).scalar_one())
+            else:
+                connection.execute(_CLOSE_TASK, {"id": review.task_id})
+        return SettledReview(review, _requested.decode(row.event), superseded=row.state == TaskState.SUPERSEDED)
+
+    def record_final(self, outcome: MediaEnforced) -> MediaEnforced:
+        """The final outcome that stands for this upload and round: this one if it is the first."""
+        key = {"media_id": outcome.media_id, "round": outcome.round, "status": outcome.status.value}
+        with _trouble(Stage.SETTLE), self._writes.begin() as connection:
+            if connection.execute(self._insert_new(outcomes), _outcome_row(outcome)).rowcount == 0:
+                return _enforced.decode(connection.execute(_OUTCOME, key).scalar_one())
+        return outcome
+
+    def open_tasks(self, queue: str | None = None, limit: int | None = None) -> tuple[ReviewRequested, ...]:
+        """Tasks that wait for a person, the most urgent first: highest priority, then nearest deadline."""
+        query = (
+            select(tasks.c.event)
+            .where(tasks.c.state == TaskState.OPEN.value)
+            .order_by(tasks.c.priority.desc(), tasks.c.deadline, tasks.c.task_id)
+            .limit(limit)
+        )
+        if queue is not None:
+            query = query.where(tasks.c.queue == queue)
+        with _trouble(Stage.SETTLE), self._reads.connect() as connection:
+            return tuple(_requested.decode(row) for row in connection.execute(query).scalars())
+
+    # --- what is on record ----------------------------------------------------------------------------------------
+
+    def outcome(self, media_id: str) -> MediaEnforced | None:
+        """What applies to an upload now: that of its latest round, the final one if there is one."""
+        with _trouble(Stage.ROUTE), self._reads.connect() as connection:
+            row = connection.execute(_LATEST_OUTCOME, {"media_id": media_id}).scalar()
+        return None if row is None else _enforced.decode(row)
+
+    def decision(self, media_id: str, round_: int) -> MediaDecided | None:
+        """The decision that stands."""
+        with _trouble(Stage.ROUTE), self._reads.connect() as connection:
+            row = connection.execute(_DECISION, {"media_id": media_id, "round": round_}).scalar()
+        return None if row is None else _decided.decode(row)
+
+    def counts(self) -> LedgerCounts:
+        """How much there is of everything. Reads whole tables: for summaries, not for every request."""
+        with _trouble(Stage.ROUTE), self._engine.connect() as connection:
+
+            def total(table: Any, *where: Any) -> int:
+                return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
+
+            def by(column: Any, *where: Any) -> dict[str, int]:
+                query = select(column, func.count()).where(*where).group_by(column).order_by(column)
+                return {name: count for name, count in connection.execute(query)}  # noqa: C416 (rows are no tuples)
+
+            return LedgerCounts(
+                uploads=total(uploads),
+                contents=total(contents),
+                decisions=total(decisions),
+                reviews=total(reviews),
+                reused=total(decisions, decisions.c.reused_from.is_not(None)),
+                failures=by(decisions.c.failure_reason, decisions.c.failure_reason.is_not(None)),
+                tasks=by(tasks.c.state),
+                open_by_queue=by(tasks.c.queue, tasks.c.state == TaskState.OPEN.value),
+                provisional=by(outcomes.c.action, outcomes.c.status == OutcomeStatus.PROVISIONAL.value),
+                final=by(outcomes.c.action, outcomes.c.status == OutcomeStatus.FINAL.value),
+            )
+
+    def all_decisions(self) -> Iterator[DecisionRow]:
+        """Every decision, streamed, in no order."""
+        for row in self._stream(select(decisions.c.media_id, decisions.c.round, decisions.c.decided_at)):
+            yield DecisionRow(*row)
+
+    def all_tasks(self) -> Iterator[TaskRow]:
+        """Every task, streamed, in no order."""
+        c = tasks.c
+        for row in self._stream(select(c.task_id, c.media_id, c.round, c.queue, c.state, c.requested_at)):
+            yield TaskRow(row.task_id, row.media_id, row.round, row.queue, TaskState(row.state), row.requested_at)
+
+    def all_reviews(self) -> Iterator[ReviewRow]:
+        """Every review, streamed, in no order."""
+        c = reviews.c
+        for row in self._stream(select(c.task_id, c.media_id, c.round, c.decided_at)):
+            yield ReviewRow(*row)
+
+    def all_outcomes(self) -> Iterator[MediaEnforced]:
+        """Every outcome, streamed, in no order."""
+        for row in self._stream(select(outcomes.c.event)):
+            yield _enforced.decode(row.event)
+
+    def _stream(self, query: Any) -> Iterator[Any]:
+        with _trouble(Stage.ROUTE), self._engine.connect() as connection:
+            yield from connection.execution_options(yield_per=1_000).execute(query)
+
+    # --- how ------------------------------------------------------------------------------------------------------
+
+    def _insert_new(self, table: Any) -> Any:
+        """Insert a row unless its key is there; `rowcount` says which."""
+        dialect = postgresql if self._postgres else sqlite
+        return dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+
+    def _one_writer_for(self, media_id: str, connection: Connection) -> None:
+        """Decisions and reviews of one upload exclude each other, so that none misses what another has not committed.
+        On SQLite BEGIN IMMEDIATE has done so already."""
+        if self._postgres:
+            connection.execute(_LOCK_UPLOAD, {"media_id": media_id})
+
+
+_LOCK_UPLOAD = text("SELECT pg_advisory_xact_lock(hashtextextended(:media_id, 0))")
+
+_DECISION = select(decisions.c.event).where(
+    decisions.c.media_id == bindparam("media_id"), decisions.c.round == bindparam("round")
+)
+_LATER_DECISION = select(decisions.c.round).where(
+    decisions.c.media_id == bindparam("media_id"), decisions.c.round > bindparam("round")
+)
+_SUPERSEDE = (
+    update(tasks)
+    .where(
+        tasks.c.media_id == bindparam("of"),
+        tasks.c.round < bindparam("before"),
+        tasks.c.state == TaskState.OPEN.value,
+    )
+    .values(state=TaskState.SUPERSEDED.value)
+)
+_CONTENT = select(contents.c.findings, contents.c.embedding).where(
+    contents.c.sha256 == bindparam("sha256"), contents.c.detectors_key == bindparam("key")
+)
+_TASK = select(tasks.c.media_id, tasks.c.round, tasks.c.state, tasks.c.event).where(
+    tasks.c.task_id == bindparam("task_id")
+)
+_CLOSE_TASK = (
+    update(tasks)
+    .where(tasks.c.task_id == bindparam("id"), tasks.c.state == TaskState.OPEN.value)
+    .values(state=TaskState.DECIDED.value)
+)
+_REVIEW = select(reviews.c.event).where(reviews.c.task_id == bindparam("task_id"))
+_OUTCOME = select(outcomes.c.event).where(
+    outcomes.c.media_id == bindparam("media_id"),
+    outcomes.c.round == bindparam("round"),
+    outcomes.c.status == bindparam("status"),
+)
+_LATEST_OUTCOME = (
+    select(outcomes.c.event)
+    .where(outcomes.c.media_id == bindparam("media_id"))
+    .order_by(outcomes.c.round.desc(), outcomes.c.status)  # "final" sorts before "provisional"
+    .limit(1)
+)
+
+Row = Mapping[str, object]
+
+
+def _upload_row(decided: MediaDecided) -> Row:
+    upload = decided.upload
+    return {
+        "media_id": decided.media_id,
+        "round": decided.round,
+        "uri": _printable(upload.uri),
+        "sha256": decided.sha256,
+        "size": decided.size,
+        "content_type": _printable(upload.content_type),
+        "surface": upload.surface.value,
+        "uploader_id": _printable(upload.uploader_id),
+        "uploaded_at": upload.uploaded_at,
+    }
+
+
+def _decision_row(decided: MediaDecided) -> Row:
+    return {
+        "media_id": decided.media_id,
+        "round": decided.round,
+        "decision_id": decided.decision_id,
+        "decided_at": decided.decided_at,
+        "action": decided.decision.action.value,
+        "policy_version": decided.decision.policy_version,
+        "failure_stage": decided.failure and decided.failure.stage,
+        "failure_reason": decided.failure and decided.failure.reason,
+        "reused_from": decided.reused_from,
+        "event": _json(decided),
+    }
+
+
+def _content_row(known: KnownContent) -> Row:
+    return {
+        "sha256": known.sha256,
+        "detectors_key": _detectors_key(known.versions.detectors),
+        "media_id": known.media_id,
+        "judged_at": known.judged_at,
+        "unmask_version": known.versions.unmask,
+        "findings": _json(msgspec.structs.replace(known, embedding=None)),
+        "embedding": known.embedding,
+    }
+
+
+def _task_row(task: ReviewRequested, state: TaskState) -> Row:
+    return {
+        "task_id": task.task_id,
+        "media_id": task.media_id,
+        "round": task.round,
+        "state": state.value,
+        "queue": task.queue,
+        "harm": task.harm,
+        "priority": task.priority,
+        "requested_at": task.requested_at,
+        "deadline": task.deadline,
+        "event": _json(task),
+    }
+
+
+def _outcome_row(outcome: MediaEnforced) -> Row:
+    return {
+        "media_id": outcome.media_id,
+        "round": outcome.round,
+        "status": outcome.status.value,
+        "outcome_id": outcome.outcome_id,
+        "action": outcome.action.value,
+        "decided_by": outcome.decided_by.value,
+        "enforced_at": outcome.enforced_at,
+        "event": _json(outcome),
+    }
+
+
+def _review_row(review: ReviewDecided, round_: int) -> Row:
+    return {
+        "task_id": review.task_id,
+        "review_id": review.review_id,
+        "media_id": review.media_id,
+        "round": round_,
+        "action": review.action.value,
+        "reviewer_id": _printable(review.reviewer_id),
+        "decided_at": review.decided_at,
+        "event": _json(review),
+    }
+
+
+def _json(record: msgspec.Struct) -> str:
+    return _encode(record).decode()
+
+
+def _printable(words: str | None) -> str | None:
+    """For columns that only describe: uploaders may write NUL, which PostgreSQL refuses; `event` keeps it exactly."""
+    return words and words.replace("\x00", "\ufffd")
+
+
+def _detectors_key(detectors: tuple[str, ...]) -> str:
+    return blake2b("\n".join(sorted(detectors)).encode(), digest_size=16).hexdigest()
+
+
+@contextmanager
+def _trouble(stage: Stage) -> Iterator[None]:
+    """The database's errors as what the flow does next."""
+    try:
+        yield
+    except (DataError, IntegrityError) as error:
+        raise Permanent(stage, Reason.INTERNAL, f"the ledger refused it: {error.orig}") from error
+    except SQLAlchemyError as error:
+        detail = str(getattr(error, "orig", None) or error)
+        raise Transient(stage, Reason.LEDGER_UNAVAILABLE, detail) from error
+
+
+def _url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError("the database URL cannot be read; sqlite:////path or postgresql://user@host/name") from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername == "postgresql+psycopg" or (
+        parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:"
+    ):
+        return parsed
+    raise ConfigError(f"the ledger lives in PostgreSQL or in an SQLite file, not in {parsed.render_as_string()}")
+
+
+def _engine(url: URL) -> Engine:
+    if url.drivername == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_timeout=BUSY_SECONDS)
+        event.listen(engine, "connect", _on_sqlite_connect)
+        event.listen(engine, "begin", _on_sqlite_begin)
+        return engine
+    patience = {
+        "connect_timeout": "5",
+        "tcp_user_timeout": "10000",
+        "options": f"-c statement_timeout={BUSY_SECONDS}s",
+        "application_name": "unmask",
+    }
+    return create_engine(url.update_query_dict({**patience, **url.query}), pool_timeout=BUSY_SECONDS)
+
+
+def _on_sqlite_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # else Python's driver chooses when to BEGIN, and does so too late
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _on_sqlite_begin(connection: Connection) -> None:
+    """Writers take the lock at once: one that reads first and writes later cannot wait, it fails."""
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_file(engine: Engine) -> None:
+    """The file, in WAL mode (which stays with the file), so that readers and the writer do not wait for each other."""
+    Path(str(engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        with engine.connect() as connection:
+            try:
+                # SQLite does not wait for the lock that this change needs, and two workers may want it at once.
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+                return
+            except SQLAlchemyError:
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(0.02)
+
+
+def _schema_of(connection: Connection) -> str:
+    """The revision on record; empty when there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+
+
+_alembic = threading.Lock()
+"""Alembic keeps its context in a module: one upgrade at a time per process."""
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # only needed here, and slow to import
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    with _alembic:
+        command.upgrade(config, "head")

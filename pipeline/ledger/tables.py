@@ -1,0 +1,155 @@
+"""The tables, the same on PostgreSQL and SQLite.
+
+    uploads ◄── decisions ◄─┬─ tasks ◄── reviews
+    contents                └─ outcomes
+
+Every `event` column holds the record as JSON, exactly as it is published; the columns beside it repeat what is
+searched for. A change here needs a step in migrations/versions/ (a test compares the two).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+)
+
+SCHEMA = "0001"
+"""The migration that makes exactly these tables. Revisions sort as text."""
+
+
+class Utc(TypeDecorator[datetime]):
+    """A moment. Aware in, UTC in the database (SQLite keeps no offset), aware out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a moment without an offset: {value}")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("media_id", Text, primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("uri", Text, nullable=False),
+    Column("sha256", Text, comment="of the bytes that arrived; null when they never did"),
+    Column("size", BigInteger, comment="bytes that arrived"),
+    Column("content_type", Text, comment="what the platform said it was"),
+    Column("surface", Text, nullable=False),
+    Column("uploader_id", Text),
+    Column("uploaded_at", Utc, nullable=False),
+    Index(None, "sha256"),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("detectors_key", Text, primary_key=True, comment="a digest of the sorted set of detectors"),
+    Column("media_id", Text, nullable=False, comment="the upload that it was first seen in"),
+    Column("judged_at", Utc, nullable=False),
+    Column("unmask_version", Text, nullable=False),
+    Column("findings", Text, nullable=False, comment="KnownContent as JSON, without the embedding"),
+    Column("embedding", LargeBinary, comment="float16, little endian"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("media_id", Text, primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("decision_id", Uuid, nullable=False),
+    Column("decided_at", Utc, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("failure_stage", Text),
+    Column("failure_reason", Text),
+    Column("reused_from", Text),
+    Column("event", Text, nullable=False),
+    ForeignKeyConstraint(["media_id", "round"], ["uploads.media_id", "uploads.round"]),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("media_id", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("harm", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("requested_at", Utc, nullable=False),
+    Column("deadline", Utc, nullable=False),
+    Column("event", Text, nullable=False),
+    CheckConstraint("state IN ('open', 'decided', 'superseded')", name="state"),
+    UniqueConstraint("media_id", "round"),
+    ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),
+    Index(None, "state", "queue", "priority", "deadline"),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("media_id", Text, primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("status", Text, primary_key=True),
+    Column("outcome_id", Uuid, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("enforced_at", Utc, nullable=False),
+    Column("event", Text, nullable=False),
+    CheckConstraint("status IN ('provisional', 'final')", name="status"),
+    ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
+    Column("review_id", Uuid, nullable=False),
+    Column("media_id", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reviewer_id", Text, nullable=False),
+    Column("decided_at", Utc, nullable=False),
+    Column("event", Text, nullable=False),
+)
