@@ -39,7 +39,7 @@ class StackEvent:
     """What happened to a part of the stack, for whoever shows it."""
 
     part: str
-    kind: Literal["fetching", "starting", "ready", "died", "stopped"]
+    kind: Literal["fetching", "starting", "ready", "died", "stopped", "created", "differs", "failed"]
     detail: str = ""
 
 

@@ -12,7 +12,6 @@ that, so the model repository is the one that the GPU container serves. Known ab
 """
 
 import hashlib
-import http.client
 import os
 import re
 import shutil
@@ -28,6 +27,7 @@ from typing import Self
 
 from pipeline.stack.lock import locked
 from pipeline.stack.ports import free_ports
+from pipeline.stack.probe import responds
 from pipeline.stack.process import Child, Launch, OnEvent, PartMissing, StackEvent, ignore
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -134,7 +134,7 @@ class Triton:
         )
 
     def _became_ready(self, pid: int) -> bool:
-        if not says_ready(self.addresses.http):
+        if not responds(self.addresses.http, "/v2/health/ready"):
             return False
         self._stubs = live_children(pid)
         return True
@@ -241,18 +241,6 @@ def libpython_directory(python: tuple[int, int] = sys.version_info[:2]) -> str |
         if place and Path(place, name).exists():
             return str(place)
     raise PartMissing(f"Triton needs {name}: install it (Debian: apt-get install libpython{python[0]}.{python[1]})")
-
-
-def says_ready(http_address: str) -> bool:
-    """Whether a server there says that it and all its models are ready."""
-    connection = http.client.HTTPConnection(http_address, timeout=2.0)
-    try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def live_children(pid: int) -> frozenset[int]:
