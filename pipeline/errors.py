@@ -44,6 +44,8 @@ class Reason(StrEnum):
     INFERENCE_UNAVAILABLE = "inference_unavailable"
     INFERENCE_REJECTED = "inference_rejected"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
+    BROKER_UNAVAILABLE = "broker_unavailable"
+    UNKNOWN_TASK = "unknown_task"
     DEADLINE = "deadline"
     INTERNAL = "internal"
 

@@ -1,0 +1,49 @@
+"""`media.decided` → `review.requested.<queue>` and `media.enforced`: record the decision, then say what applies.
+
+Recording comes first and the first record wins, so that an upload that was screened twice (a worker died between
+writing its result and acknowledging) still has one outcome: whatever is read here again is published as it was first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from pipeline.agents.delivery import Record
+from pipeline.agents.publish import Publish
+from pipeline.errors import Permanent, Reason, Stage
+from pipeline.events import MediaDecided
+from pipeline.events.cloudevents import trace_id, traceparent_of
+from pipeline.events.codec import MalformedEvent, decode
+from pipeline.route import Routed, route
+from pipeline.topology import ENFORCED, review_topic
+
+RecordDecision = Callable[[MediaDecided, Routed], Awaitable[MediaDecided]]
+"""Store a decision and what follows, in one transaction; returns the first decision on this upload and round."""
+
+Counted = Callable[[MediaDecided, Routed, bool], None]
+"""Hears of each decision, what followed, and whether it was the first."""
+
+
+def route_record(
+    record_decision: RecordDecision, publish: Publish, counted: Counted
+) -> Callable[[Record], Awaitable[None]]:
+    """The handler of `media.decided`."""
+
+    async def handle(record: Record) -> None:
+        decided = decode(record.value, MediaDecided)
+        if isinstance(decided, MalformedEvent):
+            raise Permanent(Stage.ROUTE, Reason.MALFORMED_EVENT, f"{decided.where}: {decided.why}")
+        traceparent = traceparent_of(record.headers)
+        with structlog.contextvars.bound_contextvars(
+            media_id=decided.media_id, trace_id=trace_id(record.headers) or ""
+        ):
+            first = await record_decision(decided, route(decided))
+            routed = route(first)
+            if routed.task is not None:
+                await publish(review_topic(routed.task.queue), first.media_id.encode(), routed.task, traceparent)
+            await publish(ENFORCED, first.media_id.encode(), routed.outcome, traceparent)
+            counted(first, routed, first == decided)
+
+    return handle

@@ -1,0 +1,44 @@
+"""`review.decided` → `media.enforced`: the first answer to a review task becomes the final outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from pipeline.agents.delivery import Record
+from pipeline.agents.publish import Publish
+from pipeline.errors import Permanent, Reason, Stage
+from pipeline.events import MediaEnforced, ReviewDecided
+from pipeline.events.cloudevents import trace_id, traceparent_of
+from pipeline.events.codec import MalformedEvent, decode
+from pipeline.ledger.port import SettledReview
+from pipeline.settle import settle
+from pipeline.topology import ENFORCED
+
+RecordReview = Callable[[ReviewDecided], Awaitable[SettledReview | None]]
+"""Store an answer; returns the first answer to this task and the task, or None when nobody asked."""
+
+RecordOutcome = Callable[[MediaEnforced], Awaitable[MediaEnforced]]
+"""Store a final outcome; returns the first one of its round."""
+
+
+def settle_record(
+    record_review: RecordReview, record_outcome: RecordOutcome, publish: Publish
+) -> Callable[[Record], Awaitable[None]]:
+    """The handler of `review.decided`."""
+
+    async def handle(record: Record) -> None:
+        review = decode(record.value, ReviewDecided)
+        if isinstance(review, MalformedEvent):
+            raise Permanent(Stage.SETTLE, Reason.MALFORMED_EVENT, f"{review.where}: {review.why}")
+        with structlog.contextvars.bound_contextvars(media_id=review.media_id, trace_id=trace_id(record.headers) or ""):
+            found = await record_review(review)
+            if found is None:
+                raise Permanent(Stage.SETTLE, Reason.UNKNOWN_TASK, f"no review task {review.task_id}")
+            if found.superseded:
+                return
+            outcome = await record_outcome(settle(found.review, found.task))
+            await publish(ENFORCED, outcome.media_id.encode(), outcome, traceparent_of(record.headers))
+
+    return handle

@@ -1,0 +1,44 @@
+"""Faust's Kafka transport with one change: only what `delivery.py` says is done counts as acknowledged.
+
+Faust acknowledges by itself the messages that it skips because they were fetched before a rebalance
+(`Stream.__aiter__`, `skipped_value`). An offset acknowledged that way, next to one that is still being handled, can be
+committed past it. Here Faust's own acknowledgements are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+
+
+class OrderedConsumer(driver.Consumer):
+    """A consumer whose offsets advance by `done` alone."""
+
+    def ack(self, message: Message) -> bool:
+        """Ignore what Faust acknowledges by itself."""
+        return False
+
+    def done(self, message: Message) -> None:
+        """The message is handled or buried, and so is every earlier one of its partition."""
+        super().ack(message)
+
+    def committed_to(self, partition: TP) -> int | None:
+        """The offset that the next owner of the partition would begin at; None before anything is known."""
+        return self._committed_offset[partition]
+
+
+class IdempotentProducer(driver.Producer):
+    """A producer whose retries cannot duplicate or reorder records."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class OrderedTransport(driver.Transport):
+    """aiokafka, with ordered acknowledgement."""
+
+    Consumer = OrderedConsumer
+    Producer = IdempotentProducer

@@ -1,0 +1,162 @@
+"""The Faust application: how it is configured, how it drains, and how a handler becomes an agent."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.types import Message, StreamT
+from mode.supervisors import CrashingSupervisor
+from yarl import URL
+
+from pipeline import log
+from pipeline.agents.delivery import Bury, DeliveryPolicy, Drain, Handle, Record, Watch, deliver
+from pipeline.agents.publish import Send
+from pipeline.agents.transport import OrderedTransport
+from pipeline.errors import ConfigError, Reason, Stage, Transient
+from pipeline.settings import Settings
+
+logger = log.get(__name__)
+
+_MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""A dead letter holds its record in base64: larger than the 1 MiB that brokers take for the record itself."""
+
+
+class WorkerApp(faust.App):
+    """A Faust app that finishes what is under way before it leaves the group."""
+
+    drain: Drain
+    drain_seconds: float
+    open_parts: Callable[[], Awaitable[None]]
+    close_parts: Callable[[], Awaitable[None]]
+
+    async def on_start(self) -> None:
+        """Open what the handlers need before the first record comes."""
+        await self.open_parts()
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Take up nothing new, wait for what is under way, commit, then stop as Faust does."""
+        finished = await self.drain.close(self.drain_seconds)
+        if not finished:
+            logger.warning("stopped before everything under way was done; it will be delivered again")
+        if self._consumer is not None:
+            await self._consumer.commit()
+        await super().on_stop()
+        await self.close_parts()
+
+
+def worker_app(settings: Settings, drain: Drain) -> WorkerApp:
+    """An app without agents. Topics are provisioned by `unmask topics apply`, never by a worker.
+
+    Raises:
+        ConfigError: no cluster is named, or the security settings contradict each other.
+    """
+    if not settings.kafka_bootstrap_servers:
+        raise ConfigError("no Kafka cluster: set UNMASK_KAFKA_BOOTSTRAP_SERVERS")
+    brokers = [URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap_servers.split(",")]
+    app = WorkerApp(
+        settings.kafka_group,
+        broker=brokers,
+        broker_credentials=_credentials(settings),
+        broker_commit_interval=1.0,
+        broker_max_poll_records=64,
+        consumer_auto_offset_reset="earliest",
+        datadir=str(Path(settings.home) / "faust"),
+        producer_acks=-1,
+        producer_linger=0.02,
+        producer_max_request_size=_MAX_REQUEST_BYTES,
+        store="memory://",
+        # Small: what waits in a worker cannot be taken over by another, and is fetched again after a rebalance.
+        stream_buffer_maxsize=max(16, 4 * settings.concurrency),
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+    )
+    app.transport = OrderedTransport(brokers, app, app.loop)
+    app.producer_transport = OrderedTransport(brokers, app, app.loop)
+    app.drain = drain
+    app.drain_seconds = settings.drain_seconds
+    return app
+
+
+def attach(
+    app: WorkerApp, name: str, topic: str, *, handle: Handle, bury: Bury, policy: DeliveryPolicy, watch: Watch
+) -> None:
+    """Make an agent that reads raw bytes from `topic` and hands them to `handle` by ordered delivery."""
+
+    async def agent(stream: StreamT[bytes]) -> None:
+        await deliver(
+            _arrivals(stream),
+            handle=handle,
+            bury=bury,
+            ack=app.consumer.done,
+            policy=policy,
+            drain=app.drain,
+            watch=watch,
+        )
+
+    channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    app.agent(channel, name=name, supervisor_strategy=CrashingSupervisor)(agent)
+
+
+def sender(app: WorkerApp) -> Send:
+    """Send one record and wait until all in-sync replicas have it."""
+
+    async def send(topic: str, key: bytes | None, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
+        channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        try:
+            await (await channel.send(key=key, value=value, headers=list(headers)))
+        except KafkaError as error:
+            raise Transient(Stage.ROUTE, Reason.BROKER_UNAVAILABLE, f"{topic}: {error!r}") from error
+
+    return send
+
+
+async def _arrivals(stream: StreamT[bytes]) -> AsyncIterator[tuple[Record, Message]]:
+    async for event in stream.noack().events():
+        message = event.message
+        yield _record(message), message
+
+
+def _record(message: Message) -> Record:
+    headers = message.headers or ()
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        key=message.key,
+        value=message.value,
+        headers=tuple((str(name), value or b"") for name, value in pairs),
+        timestamp=message.timestamp,
+    )
+
+
+def _credentials(settings: Settings) -> Any:
+    protocol = settings.kafka_security_protocol
+    if protocol == "PLAINTEXT":
+        return None
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=settings.kafka_ssl_cafile)
+        if settings.kafka_ssl_certfile:
+            context.load_cert_chain(settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    if protocol == "SSL":
+        return faust.SSLCredentials(context=context)
+    if protocol in ("SASL_PLAINTEXT", "SASL_SSL"):
+        if not (settings.kafka_sasl_mechanism and settings.kafka_sasl_username and settings.kafka_sasl_password):
+            raise ConfigError(f"{protocol} needs UNMASK_KAFKA_SASL_MECHANISM, …_USERNAME and …_PASSWORD")
+        return faust.SASLCredentials(
+            mechanism=settings.kafka_sasl_mechanism,
+            username=settings.kafka_sasl_username,
+            password=settings.kafka_sasl_password.get_secret_value(),
+            ssl_context=context,
+        )
+    raise ConfigError(f"unknown UNMASK_KAFKA_SECURITY_PROTOCOL {protocol!r}")

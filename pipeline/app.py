@@ -1,0 +1,299 @@
+"""The one place where settings become adapters, and adapters become a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import NoReturn, Protocol, TypeVar
+
+import faust
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from pipeline import VERSION, log
+from pipeline.agents.burial import bury_record
+from pipeline.agents.delivery import DeliveryPolicy, Drain
+from pipeline.agents.probes import probes
+from pipeline.agents.publish import publisher
+from pipeline.agents.route import route_record
+from pipeline.agents.screen import bury_upload, screen_record
+from pipeline.agents.sensor import MetricsSensor
+from pipeline.agents.settle import settle_record
+from pipeline.agents.watch import AgentWatch, Progress
+from pipeline.agents.worker import WorkerApp, attach, sender, worker_app
+from pipeline.breaker import Breaker, BreakerPolicy, State
+from pipeline.decode.pool import DecodePool
+from pipeline.decode.port import Clip, DecodeBudget
+from pipeline.detect.ensemble import detect
+from pipeline.detect.port import Findings, Infer, ModelSpec, Tensors
+from pipeline.detect.registry import load as load_registry
+from pipeline.detect.triton import Triton
+from pipeline.errors import Reason, Stage, UnmaskError
+from pipeline.events import MediaDecided, MediaEnforced, MediaUploaded, ReviewDecided
+from pipeline.events.values import Failure
+from pipeline.fetch.factory import from_settings as fetch_from_settings
+from pipeline.fetch.port import Fetch
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.port import KnownContent, SettledReview
+from pipeline.metrics import Metrics
+from pipeline.policy.file import Policy
+from pipeline.policy.file import load as load_policy
+from pipeline.retry import RetryPolicy, retry
+from pipeline.route import Routed
+from pipeline.screen import Known, Screening, screen, unscreenable
+from pipeline.settings import Settings
+from pipeline.topology import DECIDED, REVIEW_DECIDED, UPLOADED
+
+T = TypeVar("T")
+
+logger = log.get(__name__)
+
+_BREAKER_LEVEL = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+_LAG_SECONDS = 5.0
+"""How often the lag gauges are brought up to date."""
+_JUDGING_SHARE = 0.8
+"""The part of an item's deadline that judging may use; the rest is for writing the result."""
+
+
+class InLedger(Protocol):
+    """Run a blocking call on the ledger in a thread, behind its breaker."""
+
+    def __call__(self, call: Callable[[], T]) -> Awaitable[T]:
+        """What `call` returns."""
+        ...
+
+
+def metrics_for(policy: Policy, registry: CollectorRegistry) -> Metrics:
+    """The metrics of a process that works by this policy."""
+    metrics = Metrics(registry, queues=policy.queues)
+    metrics.build.labels(VERSION, policy.version).set(1)
+    return metrics
+
+
+@asynccontextmanager
+async def screening(
+    settings: Settings, policy: Policy, metrics: Metrics, known: Known, fetch: Fetch | None = None
+) -> AsyncIterator[tuple[Screening, Triton]]:
+    """Everything that `screen` needs, opened, and closed at the end.
+
+    Args:
+        settings: where things are and what they may cost.
+        policy: what to decide by.
+        metrics: where stage times, breaker states and decoder deaths are counted.
+        known: looks up contents that were judged before.
+        fetch: used instead of the sources that the settings allow.
+    """
+    registry = load_registry(settings.detectors_file)
+    async with AsyncExitStack() as parts:
+        triton = Triton(settings.triton_url, concurrency=settings.triton_concurrency, timeout=settings.triton_timeout)
+        parts.push_async_callback(triton.close)
+        pool = DecodePool(
+            settings.decode_workers,
+            DecodeBudget(
+                frames=settings.decode_frames,
+                max_side=settings.decode_max_side,
+                wall_seconds=settings.decode_wall_seconds,
+                memory_bytes=settings.decode_memory_bytes,
+            ),
+            on_death=lambda reason: metrics.decoder_deaths.labels(reason.value).inc(),
+        )
+        await asyncio.to_thread(pool.start)
+        parts.push_async_callback(asyncio.to_thread, pool.close)
+        infer = _resilient(triton, breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, metrics))
+
+        async def ask(clip: Clip, within: float) -> Findings:
+            return await detect(clip, registry, infer, within=within)
+
+        yield (
+            Screening(
+                fetch=fetch or fetch_from_settings(settings),
+                decode=pool,
+                detect=ask,
+                known=known,
+                policy=policy,
+                detectors=registry.versions,
+                timed=_timer(metrics),
+            ),
+            triton,
+        )
+
+
+def breaker(name: str, stage: Stage, reason: Reason, metrics: Metrics) -> Breaker:
+    """A circuit breaker whose state is a metric."""
+
+    def on_state(dependency: str, state: State) -> None:
+        metrics.breaker.labels(dependency).set(_BREAKER_LEVEL[state])
+        logger.warning("breaker", dependency=dependency, state=state.value)
+
+    return Breaker(name, BreakerPolicy(failures=5, open_seconds=2.0), stage=stage, reason=reason, on_state=on_state)
+
+
+def run_worker(settings: Settings) -> NoReturn:
+    """Run until a signal: every agent, in one process. Exits non-zero when it had to crash."""
+    policy = load_policy(settings.policy_file)
+    prometheus = CollectorRegistry()
+    metrics = metrics_for(policy, prometheus)
+    drain = Drain()
+    app = worker_app(settings, drain)
+    app.sensors.add(MetricsSensor(metrics))
+    _wire(app, settings, policy, metrics, prometheus)
+    faust.Worker(
+        app, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True
+    ).execute_from_commandline()
+
+
+def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, prometheus: CollectorRegistry) -> None:
+    """Attach the agents in flow order, and say what to open before they start."""
+    progress = Progress()
+    publish = publisher(sender(app), source=f"urn:unmask:{settings.kafka_group}")
+    ledger = Ledger(settings.ledger_url)
+    in_ledger = _in_ledger(breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, metrics))
+    parts = AsyncExitStack()
+    late = _Late()
+
+    async def known(sha256: str, detectors: tuple[str, ...]) -> KnownContent | None:
+        found = await in_ledger(lambda: ledger.known_content(sha256, detectors))
+        if found is not None:
+            metrics.reuse.inc()
+        return found
+
+    async def judge(upload: MediaUploaded, round_: int) -> MediaDecided:
+        within = settings.item_deadline * _JUDGING_SHARE
+        return await screen(upload, round_, now=datetime.now(UTC), within=within, by=late.screening)
+
+    def fail_mode(upload: MediaUploaded, round_: int, why: Failure) -> MediaDecided:
+        return unscreenable(upload, round_, why, now=datetime.now(UTC), policy=policy)
+
+    async def record_decision(decided: MediaDecided, routed: Routed) -> MediaDecided:
+        return await in_ledger(lambda: ledger.record_decision(decided, routed.task, routed.outcome))
+
+    async def record_review(review: ReviewDecided) -> SettledReview | None:
+        return await in_ledger(lambda: ledger.record_review(review))
+
+    async def record_final(outcome: MediaEnforced) -> MediaEnforced:
+        return await in_ledger(lambda: ledger.record_final(outcome))
+
+    attach(
+        app,
+        "screen",
+        UPLOADED,
+        handle=screen_record(judge, publish),
+        bury=bury_upload(fail_mode, publish),
+        policy=DeliveryPolicy(settings.concurrency, settings.item_deadline),
+        watch=AgentWatch("screen", metrics, progress),
+    )
+    # Routing and settling depend on the ledger and the broker alone: an outage is waited out, never buried.
+    attach(
+        app,
+        "route",
+        DECIDED,
+        handle=route_record(record_decision, publish, partial(_count, metrics)),
+        bury=bury_record(publish),
+        policy=DeliveryPolicy(settings.concurrency, None),
+        watch=AgentWatch("route", metrics, progress),
+    )
+    attach(
+        app,
+        "settle",
+        REVIEW_DECIDED,
+        handle=settle_record(record_review, record_final, publish),
+        bury=bury_record(publish),
+        policy=DeliveryPolicy(settings.concurrency, None),
+        watch=AgentWatch("settle", metrics, progress),
+    )
+
+    async def open_parts() -> None:
+        await asyncio.to_thread(ledger.migrate)
+        parts.callback(ledger.close)
+        late.screening, triton = await parts.enter_async_context(screening(settings, policy, metrics, known))
+
+        async def ledger_trouble() -> str | None:
+            try:
+                await asyncio.to_thread(ledger.check)
+            except UnmaskError as error:
+                return str(error)
+            return None
+
+        async def triton_trouble() -> str | None:
+            return None if await triton.server_ready() else f"no answer from {settings.triton_url}"
+
+        async def kafka_trouble() -> str | None:
+            return None if app.consumer.assignment() else "no partitions assigned yet"
+
+        checks = {"kafka": kafka_trouble, "triton": triton_trouble, "ledger": ledger_trouble}
+        runner = web.AppRunner(probes(prometheus, progress, settings.stall_seconds, checks), access_log=None)
+        await runner.setup()
+        parts.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+        lag = asyncio.create_task(_watch_lag(app, metrics))
+        parts.callback(lag.cancel)
+
+    app.open_parts = open_parts
+    app.close_parts = parts.aclose
+
+
+class _Late:
+    """What the agents use and only `open_parts` can make."""
+
+    screening: Screening
+
+
+def _in_ledger(guard: Breaker) -> InLedger:
+    async def in_ledger(call: Callable[[], T]) -> T:
+        return await guard.call(lambda: asyncio.to_thread(call))
+
+    return in_ledger
+
+
+def _resilient(infer: Infer, guard: Breaker) -> Infer:
+    """Inference that is tried again while the caller has time, and left alone while it is down."""
+
+    async def resilient(model: ModelSpec, tensors: Tensors, *, within: float) -> Tensors:
+        until = time.monotonic() + within
+
+        async def once() -> Tensors:
+            return await infer(model, tensors, within=max(0.001, until - time.monotonic()))
+
+        return await retry(lambda: guard.call(once), within=within, policy=RetryPolicy(first=0.1, longest=2.0))
+
+    return resilient
+
+
+def _count(metrics: Metrics, decided: MediaDecided, routed: Routed, first: bool) -> None:
+    if not first:
+        metrics.repeats.labels("route").inc()
+        return
+    metrics.decisions.labels(decided.decision.action.value, "yes" if routed.task else "no").inc()
+    if routed.task is not None:
+        metrics.review_tasks.labels(routed.task.queue).inc()
+    for signal in decided.signals:
+        metrics.signals.labels(signal.family.value, signal.status.value).inc()
+        if signal.probability is not None:
+            metrics.probability.labels(signal.family.value).observe(signal.probability)
+
+
+def _timer(metrics: Metrics) -> Callable[[Stage], AbstractContextManager[None]]:
+    @contextmanager
+    def timed(stage: Stage) -> Iterator[None]:
+        with metrics.stage.labels(stage.value).time():
+            yield
+
+    return timed
+
+
+async def _watch_lag(app: WorkerApp, metrics: Metrics) -> None:
+    """Keep the lag of the partitions that this worker holds; partitions that left are dropped."""
+    while True:
+        await asyncio.sleep(_LAG_SECONDS)
+        held = app.consumer.assignment()
+        metrics.assigned.set(len(held))
+        metrics.lag.clear()
+        for partition in held:
+            end = app.consumer.highwater(partition)
+            done = app.consumer.committed_to(partition)
+            if end is not None and done is not None:
+                metrics.lag.labels(partition.topic, str(partition.partition)).set(max(0, end - done))

@@ -1,0 +1,105 @@
+"""Every metric, declared once, with the reason for it. The registry is passed in; one process has one `/metrics`.
+
+Conventions: base units, `_total` on counters; labels are closed sets that start at 0, never an id, a URL or a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pipeline.errors import Reason, Stage
+from pipeline.events.values import Action, Family, SignalStatus
+
+_ITEM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_PROBABILITY = tuple(i / 20 for i in range(1, 21))
+
+AGENTS = ("screen", "route", "settle")
+DEPENDENCIES = ("triton", "ledger", "source")
+STAGES = (Stage.FETCH, Stage.DECODE, Stage.DETECT, Stage.DECIDE)
+
+
+class Metrics:
+    """The metrics of one worker."""
+
+    def __init__(self, registry: CollectorRegistry, queues: Iterable[str] = ()) -> None:
+        def counter(name: str, why: str, *labels: str) -> Counter:
+            return Counter(name, why, labels, registry=registry)
+
+        def gauge(name: str, why: str, *labels: str) -> Gauge:
+            return Gauge(name, why, labels, registry=registry)
+
+        def histogram(name: str, why: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, why, labels, registry=registry, buckets=buckets)
+
+        # What the platform feels: how long from the record's arrival on the broker to the answer.
+        self.age = histogram(
+            "unmask_item_age_seconds", "From the record's timestamp to the end of its handling", _ITEM_SECONDS, "agent"
+        )
+        # What the worker spends, and whether it worked.
+        self.items = counter("unmask_items_total", "Items handled, by how they ended", "agent", "result")
+        self.handling = histogram(
+            "unmask_item_seconds", "Handling of one item, retries included", _ITEM_SECONDS, "agent"
+        )
+        self.in_flight = gauge("unmask_items_in_flight", "Items being handled now", "agent")
+        self.retries = counter("unmask_retries_total", "Attempts repeated after transient trouble", "agent")
+        self.dead_letters = counter("unmask_dead_letters_total", "Items buried, by cause", "agent", "reason")
+        # Where the time of a screening goes.
+        self.stage = histogram(
+            "unmask_stage_seconds", "One stage of the screening of one upload", _STAGE_SECONDS, "stage"
+        )
+        # What was decided: the numbers that a trust-and-safety lead watches.
+        self.decisions = counter("unmask_decisions_total", "Decisions of the policy", "action", "review")
+        self.review_tasks = counter("unmask_review_tasks_total", "Review tasks published", "queue")
+        self.reuse = counter(
+            "unmask_reused_contents_total", "Uploads decided from the stored signals of the same bytes"
+        )
+        self.repeats = counter(
+            "unmask_repeated_records_total", "Records that were not the first of their kind", "agent"
+        )
+        # Whether the signals drift or go missing.
+        self.signals = counter("unmask_signals_total", "Signals by family and status", "family", "status")
+        self.probability = histogram(
+            "unmask_signal_probability", "Calibrated probability of scored signals", _PROBABILITY, "family"
+        )
+        # Dependencies.
+        self.breaker = gauge("unmask_breaker_state", "Circuit breaker: 0 closed, 1 half open, 2 open", "dependency")
+        self.decoder_deaths = counter(
+            "unmask_decoder_deaths_total", "Decoder children that died or were killed", "reason"
+        )
+        # Kafka, as this worker sees it.
+        self.lag = gauge("unmask_consumer_lag_records", "Records not yet committed", "topic", "partition")
+        self.assigned = gauge("unmask_assigned_partitions", "Partitions that this worker holds")
+        self.rebalances = counter("unmask_rebalances_total", "Rebalances that this worker took part in")
+        self.rebalance = histogram("unmask_rebalance_seconds", "From revocation to assignment", _STAGE_SECONDS)
+        self.sends = counter("unmask_kafka_sends_total", "Records sent, by result", "result")
+        self.send = histogram("unmask_kafka_send_seconds", "From send to acknowledgement by the broker", _STAGE_SECONDS)
+        self.commit = histogram("unmask_kafka_commit_seconds", "One offset commit", _STAGE_SECONDS)
+        self.build = gauge("unmask_build_info", "1, with the versions in use", "version", "policy")
+
+        for agent in AGENTS:
+            for result in ("ok", "dead_letter", "cancelled"):
+                self.items.labels(agent, result)
+            for reason in Reason:
+                self.dead_letters.labels(agent, reason.value)
+            for labelled in (self.age, self.handling, self.in_flight, self.retries, self.repeats):
+                labelled.labels(agent)
+        for stage in STAGES:
+            self.stage.labels(stage.value)
+        for action in Action:
+            for review in ("no", "yes"):
+                self.decisions.labels(action.value, review)
+        for queue in queues:
+            self.review_tasks.labels(queue)
+        for family in Family:
+            self.probability.labels(family.value)
+            for status in SignalStatus:
+                self.signals.labels(family.value, status.value)
+        for dependency in DEPENDENCIES:
+            self.breaker.labels(dependency).set(0)
+        for reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT):
+            self.decoder_deaths.labels(reason.value)
+        for result in ("ok", "error"):
+            self.sends.labels(result)

@@ -1,0 +1,125 @@
+"""One upload through fetch → decode → detect → fuse → decide. Takes ports, imports no adapter.
+
+Bytes that were judged before by the same detectors are decided from the stored signals, with today's policy and this
+upload's context: no decoding, no inference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline import VERSION
+from pipeline.decode.port import Clip, Decode
+from pipeline.detect.port import Findings
+from pipeline.errors import Stage
+from pipeline.events import MediaDecided, MediaUploaded, Versions
+from pipeline.events.ids import decision_id
+from pipeline.events.values import Failure
+from pipeline.fetch.port import Fetch, Media
+from pipeline.fuse import fuse
+from pipeline.ledger.port import KnownContent
+from pipeline.policy.decide import decide
+from pipeline.policy.file import Policy
+
+Detect = Callable[[Clip, float], Awaitable[Findings]]
+"""(clip, seconds left) → what all detectors say."""
+
+Timed = Callable[[Stage], AbstractContextManager[None]]
+"""Observes how long a stage takes."""
+
+
+Known = Callable[[str, tuple[str, ...]], Awaitable[KnownContent | None]]
+"""(sha256, detectors) → what the same detectors found in the same bytes before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """The ports that a screening needs, and what it is judged by. `detectors`: `name@version`, sorted."""
+
+    fetch: Fetch
+    decode: Decode
+    detect: Detect
+    known: Known
+    policy: Policy
+    detectors: tuple[str, ...]
+    timed: Timed
+
+
+async def screen(upload: MediaUploaded, round_: int, *, now: datetime, within: float, by: Screening) -> MediaDecided:
+    """Judge one upload.
+
+    Args:
+        upload: what the platform published.
+        round_: 1, or more after an appeal, a re-score or a replay.
+        now: the time that deadlines are counted from.
+        within: seconds that this may take; detectors that are not done in time are reported as missing.
+        by: ports, policy and versions.
+
+    Raises:
+        Permanent: the upload cannot be judged as it is.
+        Transient: it may be judged later.
+    """
+    until = time.monotonic() + within
+    async with AsyncExitStack() as spool:
+        with by.timed(Stage.FETCH):
+            media = await spool.enter_async_context(by.fetch(upload.uri, sha256=upload.sha256, size=upload.size))
+        known = await by.known(media.sha256, by.detectors)
+        content = known or await _judge(upload.media_id, media, now, until, by)
+    with by.timed(Stage.DECIDE):
+        return MediaDecided(
+            decision_id=decision_id(upload.media_id, round_),
+            media_id=upload.media_id,
+            round=round_,
+            upload=upload,
+            decided_at=now,
+            decision=decide(content.signals, upload, by.policy, now),
+            versions=Versions(unmask=VERSION, policy=by.policy.version, detectors=by.detectors),
+            sha256=media.sha256,
+            size=media.size,
+            facts=content.facts,
+            sampling=content.sampling,
+            signals=content.signals,
+            shadow=content.shadow,
+            embedding=content.embedding,
+            reused_from=known.media_id if known else None,
+        )
+
+
+async def _judge(media_id: str, media: Media, now: datetime, until: float, by: Screening) -> KnownContent:
+    with by.timed(Stage.DECODE):
+        clip = await by.decode(media.path)
+    with by.timed(Stage.DETECT):
+        findings = await by.detect(clip, max(0.0, until - time.monotonic()))
+    assessment = fuse(findings, by.policy.fusion)
+    return KnownContent(
+        sha256=media.sha256,
+        versions=Versions(unmask=VERSION, policy=by.policy.version, detectors=by.detectors),
+        media_id=media_id,
+        judged_at=now,
+        size=media.size,
+        facts=clip.facts,
+        sampling=clip.sampling,
+        signals=assessment.signals,
+        shadow=assessment.shadow,
+        embedding=findings.embedding,
+    )
+
+
+def unscreenable(
+    upload: MediaUploaded, round_: int, failure: Failure, *, now: datetime, policy: Policy
+) -> MediaDecided:
+    """The fail mode's decision on an upload that could not be judged."""
+    return MediaDecided(
+        decision_id=decision_id(upload.media_id, round_),
+        media_id=upload.media_id,
+        round=round_,
+        upload=upload,
+        decided_at=now,
+        decision=decide((), upload, policy, now, failure=failure),
+        versions=Versions(unmask=VERSION, policy=policy.version),
+        failure=failure,
+    )
