@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pipeline.events.uploaded import MediaUploaded
 from pipeline.events.values import (
+    Bytes,
     Decision,
     Failure,
     MediaFacts,
@@ -46,7 +47,7 @@ class MediaDecided(Struct, frozen=True, tag_field="schema", tag="media.decided/1
     versions: Versions
     round: Round = 1
     sha256: Sha256 | None = None
-    size: int | None = None
+    size: Bytes | None = None
     facts: MediaFacts | None = None
     sampling: Sampling | None = None
     signals: tuple[Signal, ...] = ()

@@ -8,18 +8,34 @@ from uuid import UUID
 from msgspec import Meta
 
 from pipeline.events.uploaded import MediaUploaded
-from pipeline.events.values import Action, MediaFacts, MediaId, Round, Sampling, Sha256, Signal, Struct, Timestamp
+from pipeline.events.values import (
+    NO_CONTROLS,
+    Action,
+    MediaFacts,
+    MediaId,
+    Priority,
+    Round,
+    Sampling,
+    Sha256,
+    Signal,
+    Struct,
+    Timestamp,
+    check_moment,
+)
 
 
 class ReviewRequested(Struct, frozen=True, tag_field="schema", tag="review.requested/1"):
-    """Published by `route` to the queue's topic. `task_id` is a function of the upload and its round: one task."""
+    """Published by `route` to the queue's topic. `task_id` is a function of the upload and its round: one task.
+
+    `provisional` applies until a person answers; `label` is the text that is shown to viewers meanwhile.
+    """
 
     task_id: UUID
     media_id: MediaId
     round: Round
     queue: str
     harm: str
-    priority: int
+    priority: Priority
     requested_at: Timestamp
     deadline: Timestamp
     provisional: Action
@@ -30,17 +46,29 @@ class ReviewRequested(Struct, frozen=True, tag_field="schema", tag="review.reque
     facts: MediaFacts | None = None
     sampling: Sampling | None = None
     signals: tuple[Signal, ...] = ()
+    label: str | None = None
 
 
 class ReviewDecided(Struct, frozen=True, tag_field="schema", tag="review.decided/1"):
-    """Published by the console or by the platform's own tool. For one task the first record stands."""
+    """Published by the console or by the platform's own tool. For one task the first record stands.
+
+    `action` is final, so it cannot be `hold`, which means "until a person decides": such a record is malformed, and
+    the task stays open. `reason` is shown to the platform, `notes` are not. `label`: the text for viewers when
+    `action` is `label` or `limit`; the text that was on the upload already when it is not given.
+    """
 
     review_id: UUID
     task_id: UUID
     media_id: MediaId
-    action: Action
+    action: Annotated[Action, Meta(extra_json_schema={"not": {"const": "hold"}})]
     decided_at: Timestamp
-    reviewer_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    reviewer_id: Annotated[str, Meta(min_length=1, max_length=256, pattern=NO_CONTROLS)]
     round: Round = 1
-    reason: str = ""
-    notes: str = ""
+    reason: Annotated[str, Meta(max_length=2000)] = ""
+    notes: Annotated[str, Meta(max_length=20_000)] = ""
+    label: Annotated[str, Meta(max_length=200)] | None = None
+
+    def __post_init__(self) -> None:
+        check_moment("decided_at", self.decided_at)
+        if self.action is Action.HOLD:
+            raise ValueError("`hold` is no answer: it means until a person decides")

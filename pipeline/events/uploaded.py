@@ -6,25 +6,39 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pipeline.events.values import MediaId, Region, Sha256, Struct, Surface, Timestamp
+from pipeline.events.values import (
+    NO_CONTROLS,
+    Bytes,
+    MediaId,
+    Region,
+    Sha256,
+    Struct,
+    Surface,
+    Timestamp,
+    check_moment,
+)
 
 
 class MediaUploaded(Struct, frozen=True, tag_field="schema", tag="media.uploaded/1"):
     """Published by the platform, once per upload (again is harmless: the first outcome stands).
 
     `content_type`, `size` and `sha256` are claims; the digest is checked when it is given.
-    `uploader_id` is opaque to Unmask. `attributes` is the platform's own, passed through untouched.
+    `uploader_id` is opaque to Unmask. `regions` are where it is shown; none given means everywhere.
+    `attributes` is the platform's own, passed through untouched.
     """
 
     media_id: MediaId
-    uri: Annotated[str, Meta(min_length=1, max_length=4096)]
+    uri: Annotated[str, Meta(min_length=1, max_length=4096, pattern=NO_CONTROLS)]
     uploaded_at: Timestamp
-    content_type: Annotated[str, Meta(max_length=255)] | None = None
-    size: Annotated[int, Meta(ge=0)] | None = None
+    content_type: Annotated[str, Meta(max_length=255, pattern=NO_CONTROLS)] | None = None
+    size: Bytes | None = None
     sha256: Sha256 | None = None
-    uploader_id: Annotated[str, Meta(max_length=256)] | None = None
+    uploader_id: Annotated[str, Meta(max_length=256, pattern=NO_CONTROLS)] | None = None
     regions: tuple[Region, ...] = ()
     surface: Surface = Surface.POST
     caption: Annotated[str, Meta(max_length=20_000)] = ""
     declared_synthetic: bool = False
     attributes: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        check_moment("uploaded_at", self.uploaded_at)

@@ -6,7 +6,7 @@ A field that is added later has a default; a field's type never changes.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,15 +14,40 @@ import msgspec
 from msgspec import Meta
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="lower-case hexadecimal SHA-256")]
-MediaId = Annotated[str, Meta(min_length=1, max_length=256)]
-Region = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
+# `$` in a Python pattern also matches before a last newline: the lengths close that gap.
+Sha256 = Annotated[
+    str,
+    Meta(pattern=r"^[0-9a-f]{64}$", min_length=64, max_length=64, description="lower-case hexadecimal SHA-256"),
+]
+Region = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", min_length=2, max_length=2, description="ISO 3166-1 alpha-2")]
 Timestamp = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset")]
-Round = Annotated[int, Meta(ge=1, description="1 for the upload; an appeal, re-score or replay opens the next")]
+Round = Annotated[
+    int, Meta(ge=1, le=2**31 - 1, description="1 for the upload; an appeal, re-score or replay opens the next")
+]
+Priority = Annotated[int, Meta(ge=0, le=100, description="higher is more urgent")]
+Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1, description="a size in bytes; fits a database's 64 bits")]
+
+# No database column takes a NUL, and a line break in an id breaks logs: neither is text that names a thing.
+NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+MediaId = Annotated[
+    str, Meta(min_length=1, max_length=256, pattern=NO_CONTROLS, description="the platform's own id, opaque")
+]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True):
     """Frozen, named fields only: no reader has to count positions."""
+
+
+def check_moment(name: str, moment: datetime) -> None:
+    """Refuse the first and last hours of the calendar, which have no equal in UTC.
+
+    Raises:
+        ValueError: `moment` cannot be written in UTC.
+    """
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"`{name}` is outside the calendar when it is written in UTC") from None
 
 
 class Surface(StrEnum):
@@ -144,7 +169,7 @@ class ReviewNeed(Struct, frozen=True):
 
     queue: str
     harm: str
-    priority: Annotated[int, Meta(ge=0, le=100)]
+    priority: Priority
     deadline: Timestamp
 
 
