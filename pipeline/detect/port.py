@@ -61,12 +61,17 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """One question to a model, and the moment and place that its answer will point at."""
+    """One question to a model, and the moment and place that its answer will point at.
+
+    `skipped` says why a question that belongs here cannot be put (a face of ten pixels): it is not sent and lowers
+    the coverage, so that what was not judged does not look judged.
+    """
 
     tensors: Tensors
     at: float | None = None
     box: Box | None = None
     track: int | None = None
+    skipped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +127,36 @@ class Findings:
 
 
 class Detector(Protocol):
-    """A model and what it means. `model` is None where the evidence needs none (metadata)."""
+    """A model and what it means.
 
-    name: str
-    version: str
-    families: tuple[Family, ...]
-    model: ModelSpec | None
+    `model` is None where the evidence needs none (metadata): a probe's own tensors are then its answer.
+    `needs_faces`: cannot judge while the face detector does not answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in the detectors file; with `version`, what a stored score is known by."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same clip may get another score."""
+        ...
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """What the scores speak of."""
+        ...
+
+    @property
+    def model(self) -> ModelSpec | None:
+        """Whom to ask; `max_batch` is the largest batch that the detector sends."""
+        ...
+
+    @property
+    def needs_faces(self) -> bool:
+        """Whether `view.faces` is what it looks at."""
+        ...
 
     def prepare(self, view: View) -> Sequence[Probe]:
         """What to ask. Empty: not applicable to this clip."""

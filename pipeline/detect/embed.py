@@ -1,0 +1,58 @@
+"""What the clip looks like, as one vector: CLIP's embedding of its most telling keyframe, to find its like later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.decode.port import Clip, Keyframe
+from pipeline.detect.frames import resized, spread
+from pipeline.detect.port import Infer, ModelSpec, TensorSpec
+
+_SIDE = 224
+SIZE = 512
+"""Numbers per embedding; two bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Asks for one embedding. `candidates`: keyframes compared, spread over the clip, for the most telling one."""
+
+    candidates: int = 3
+
+    name: ClassVar[str] = "embed"
+    version: ClassVar[str] = "1"
+    model: ClassVar[ModelSpec] = ModelSpec(
+        "clip_embedding",
+        inputs=(TensorSpec("image", "UINT8", (_SIDE, _SIDE, 3)),),
+        outputs=(TensorSpec("embedding", "FP32", (SIZE,)),),
+        max_batch=1,
+    )
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise ValueError("candidates must be at least 1")
+
+    async def __call__(self, clip: Clip, infer: Infer, *, until: float) -> bytes:
+        """SIZE half-precision numbers, little-endian, of unit length. Raises ItemError as `infer` does.
+
+        `clip` must have a keyframe.
+        """
+        frame = await asyncio.to_thread(most_telling, spread(clip.keyframes, self.candidates))
+        small = await asyncio.to_thread(resized, frame.image, _SIDE, _SIDE)
+        left = until - asyncio.get_running_loop().time()
+        outputs = await infer(self.model, {"image": small[None]}, within=left)
+        return bytes(outputs["embedding"][0].astype("<f2").tobytes())
+
+
+def most_telling(frames: Sequence[Keyframe]) -> Keyframe:
+    """The frame with the most contrast: a black or blank one says nothing. The one nearest the middle when equal."""
+    middle = (len(frames) - 1) / 2
+    ranked = sorted(
+        range(len(frames)), key=lambda i: (-round(float(np.std(frames[i].image[::8, ::8])), 3), abs(i - middle))
+    )
+    return frames[ranked[0]]

@@ -1,0 +1,115 @@
+"""Swapped and synthetic faces: two heads on the middle of a CLIP encoder, asked about face crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.decode.port import RGB
+from pipeline.detect.faces import FACE_SIZE, crop_face
+from pipeline.detect.frames import spread
+from pipeline.detect.port import Face, ModelSpec, Probe, Score, Tensors, TensorSpec, View
+from pipeline.events.values import Family
+
+
+@dataclass(frozen=True, slots=True)
+class FaceForgery:
+    """One question per face crop.
+
+    Every track is asked before any is asked twice: one forged face among many must not be missed for want of crops.
+    A track whose faces are all too small, or that the crops do not suffice for, is a skipped probe.
+
+    Args:
+        crops: most crops asked about per clip.
+        smallest_face: shorter side of a face's box, pixels of the keyframe, under which nothing can be said: the heads
+            were trained on crops of 96 pixels and more.
+    """
+
+    crops: int = 16
+    smallest_face: int = 64
+
+    name: ClassVar[str] = "face_forgery"
+    version: ClassVar[str] = "1"
+    families: ClassVar[tuple[Family, ...]] = (Family.FACE_SWAP, Family.FACE_SYNTHESIS)
+    needs_faces: ClassVar[bool] = True
+    model: ClassVar[ModelSpec] = ModelSpec(
+        "face_forgery",
+        inputs=(TensorSpec("face", "UINT8", (FACE_SIZE, FACE_SIZE, 3)),),
+        outputs=(TensorSpec("swap", "FP32", (1,)), TensorSpec("synthesis", "FP32", (1,))),
+        max_batch=1,
+    )
+
+    def __post_init__(self) -> None:
+        if self.crops < 1 or self.smallest_face < 1:
+            raise ValueError("crops and smallest_face must be at least 1")
+
+    def prepare(self, view: View) -> Sequence[Probe]:
+        """One probe per crop, in the order of the clip; then one skipped probe per track that cannot be judged."""
+        images = {frame.index: frame.image for frame in view.clip.keyframes}
+        by_track: dict[int, list[Face]] = {}
+        for i, face in enumerate(view.faces or ()):
+            by_track.setdefault(-1 - i if face.track is None else face.track, []).append(face)
+        fit: list[list[Face]] = []
+        skipped: list[Probe] = []
+        for faces in by_track.values():
+            large = [face for face in faces if _side(face, images[face.frame]) >= self.smallest_face]
+            if large:
+                fit.append(large)
+            else:
+                side = max(_side(face, images[face.frame]) for face in faces)
+                skipped.append(_skip(faces[0], f"a face of {side:.0f} pixels, fewer than {self.smallest_face}"))
+        # Larger faces first, where the crops do not suffice for all: they are whom the picture is about.
+        fit.sort(key=lambda faces: -max(_side(face, images[face.frame]) for face in faces))
+        skipped += [_skip(faces[0], f"more than {self.crops} people") for faces in fit[self.crops :]]
+        fit = fit[: self.crops]
+        chosen = [
+            face
+            for faces, n in zip(fit, shares([len(f) for f in fit], self.crops), strict=True)
+            for face in spread(faces, n)
+        ]
+        chosen.sort(key=lambda face: (face.at, face.frame, face.track or 0))
+        return [*(_probe(face, images[face.frame]) for face in chosen), *skipped]
+
+    def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:
+        """A score per family, at the face."""
+        heads = (("swap", Family.FACE_SWAP), ("synthesis", Family.FACE_SYNTHESIS))
+        return [
+            Score(family, float(outputs[head][0, 0]), at=probe.at, box=probe.box, track=probe.track)
+            for head, family in heads
+        ]
+
+
+def shares(sizes: Sequence[int], total: int) -> list[int]:
+    """How many of each group, one each in turn until `total` are given out or all are taken."""
+    given = [0] * len(sizes)
+    left = total
+    while left > 0 and any(g < s for g, s in zip(given, sizes, strict=True)):
+        for i, size in enumerate(sizes):
+            if given[i] < size and left > 0:
+                given[i] += 1
+                left -= 1
+    return given
+
+
+def _pixels(face: Face, image: RGB) -> tuple[float, float, float, float]:
+    height, width = image.shape[:2]
+    return face.box.x0 * width, face.box.y0 * height, face.box.x1 * width, face.box.y1 * height
+
+
+def _side(face: Face, image: RGB) -> float:
+    x0, y0, x1, y1 = _pixels(face, image)
+    return min(x1 - x0, y1 - y0)
+
+
+def _probe(face: Face, image: RGB) -> Probe:
+    height, width = image.shape[:2]
+    marks = np.array(face.landmarks, np.float32) * (width, height) if face.landmarks else None
+    crop = crop_face(image, _pixels(face, image), marks)
+    return Probe({"face": crop[None]}, at=face.at, box=face.box, track=face.track)
+
+
+def _skip(face: Face, why: str) -> Probe:
+    return Probe({}, at=face.at, box=face.box, track=face.track, skipped=why)
