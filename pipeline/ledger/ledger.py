@@ -34,11 +34,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient
-from pipeline.events import MediaDecided, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
+from pipeline.events import Event, MediaDecided, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
+from pipeline.events.codec import encode
 from pipeline.ledger.port import (
     DecisionRow,
     KnownContent,
@@ -58,7 +59,6 @@ _MIGRATION_LOCK = 0x756E6D61736B  # "unmask"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
-_encode = msgspec.json.Encoder().encode
 _decided = msgspec.json.Decoder(MediaDecided)
 _enforced = msgspec.json.Decoder(MediaEnforced)
 _requested = msgspec.json.Decoder(ReviewRequested)
@@ -345,7 +345,7 @@ def _content_row(known: KnownContent) -> Row:
         "media_id": known.media_id,
         "judged_at": known.judged_at,
         "unmask_version": known.versions.unmask,
-        "findings": _json(msgspec.structs.replace(known, embedding=None)),
+        "findings": msgspec.json.encode(msgspec.structs.replace(known, embedding=None)).decode(),
         "embedding": known.embedding,
     }
 
@@ -391,8 +391,8 @@ def _review_row(review: ReviewDecided, round_: int) -> Row:
     }
 
 
-def _json(record: msgspec.Struct) -> str:
-    return _encode(record).decode()
+def _json(event: Event) -> str:
+    return encode(event).decode()
 
 
 def _printable(words: str | None) -> str | None:
@@ -409,10 +409,12 @@ def _trouble(stage: Stage) -> Iterator[None]:
     """The database's errors as what the flow does next."""
     try:
         yield
-    except (DataError, IntegrityError) as error:
-        raise Permanent(stage, Reason.INTERNAL, f"the ledger refused it: {error.orig}") from error
     except SQLAlchemyError as error:
         detail = str(getattr(error, "orig", None) or error)
+        # A StatementError that is no DBAPIError comes from a value that could not even be sent.
+        refused = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+        if refused or isinstance(error, (DataError, IntegrityError)):
+            raise Permanent(stage, Reason.INTERNAL, f"the ledger refused it: {detail}") from error
         raise Transient(stage, Reason.LEDGER_UNAVAILABLE, detail) from error
 
 
