@@ -176,7 +176,7 @@ def check_address(address: str | Address, rules: Rules) -> Address:
     try:
         ip = ip_address(address) if isinstance(address, str) else address
     except ValueError:
-        raise _forbidden("the host has no readable address")
+        raise _forbidden("the host has no readable address") from None
     if isinstance(ip, IPv6Address):
         ip = IPv6Address(int(ip))  # without a zone
         if ip.ipv4_mapped is not None:
@@ -259,7 +259,7 @@ def _file(rest: str, rules: Rules) -> ParsedUri:
     try:
         decoded = "/" + unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
-        raise _forbidden("the path is not UTF-8")
+        raise _forbidden("the path is not UTF-8") from None
     if _CONTROL.search(decoded):
         raise _forbidden("the path contains control characters")
     if ".." in decoded.split("/"):
@@ -276,7 +276,7 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
         try:
             return str(IPv6Address(literal)), _port(tail[1:])
         except ValueError:
-            raise _forbidden("the IPv6 address is malformed")
+            raise _forbidden("the IPv6 address is malformed") from None
     name, _, port = authority.partition(":")
     return _name(name), _port(port)
 
@@ -294,7 +294,7 @@ def _name(text: str) -> str:
         try:
             text = idna.encode(text, uts46=True).decode()
         except UnicodeError:
-            raise _forbidden("the host is not a valid international name")
+            raise _forbidden("the host is not a valid international name") from None
     name = text.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
@@ -303,7 +303,7 @@ def _name(text: str) -> str:
         try:
             return str(IPv4Address(name))
         except ValueError:
-            raise _forbidden("an IPv4 address is written as four decimal numbers")
+            raise _forbidden("an IPv4 address is written as four decimal numbers") from None
     return name
 
 

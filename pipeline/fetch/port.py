@@ -34,13 +34,26 @@ class FetchLimits:
     max_redirects: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source's answer. `size` and `content_type` are what the source says, None when it does not."""
+
+    chunks: AsyncIterator[bytes | memoryview]
+    size: int | None = None
+    content_type: str | None = None
+
+
 class Source(Protocol):
     """One way to read bytes. Raises `Permanent` or `Transient` with stage `fetch`; checks every hop by the guard."""
 
     schemes: frozenset[str]
 
-    def stream(self, uri: str, limits: FetchLimits) -> AsyncIterator[bytes]:
-        """The bytes at `uri`, in chunks."""
+    def open(self, uri: str, limits: FetchLimits) -> AbstractAsyncContextManager[Opened]:
+        """What lies at `uri`, readable for the length of a `with` block. Errors of reading come out of the block."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...
 
 
