@@ -1,0 +1,127 @@
+"""Linear heads and their figures: discriminant analysis, calibration, areas under the curve with intervals. Pure numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+Vector = NDArray[np.float64]
+Labels = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """score = features · weight + bias."""
+
+    weight: Vector
+    bias: float
+
+    def __call__(self, features: Matrix) -> Vector:
+        return np.asarray(features @ self.weight + self.bias, np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure, its 95 % bootstrap interval, and the counts behind it."""
+
+    value: float
+    low: float
+    high: float
+    real: int
+    fake: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.real} real, {self.fake} fake)"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What a threshold on the probability gives."""
+
+    threshold: float
+    tpr: float
+    fpr: float
+
+
+def fit_lda(features: Matrix, fake: Labels, shrinkage: float) -> Line:
+    """Linear discriminant with the two classes' pooled covariance, shrunk towards a multiple of the identity.
+
+    `shrinkage` 0–1: with more features than faces the covariance has no inverse, and its small directions are noise.
+    Raises ValueError when a class is empty.
+    """
+    if fake.all() or not fake.any():
+        raise ValueError("both real and fake faces are needed")
+    means = [features[fake == kind].mean(axis=0, dtype=np.float64) for kind in (False, True)]
+    centred = features.astype(np.float64)
+    for kind in (False, True):
+        centred[fake == kind] -= means[kind]
+    covariance = centred.T @ centred / max(1, len(features) - 2)
+    width = len(covariance)
+    covariance *= 1 - shrinkage
+    covariance[np.diag_indices(width)] += shrinkage * max(np.trace(covariance) / (1 - shrinkage or 1) / width, 1e-12)
+    weight = np.linalg.solve(covariance, means[1] - means[0])
+    return Line(weight, -float(weight @ (means[0] + means[1])) / 2)
+
+
+def fit_platt(scores: Vector, fake: Labels, share: Vector | None = None) -> tuple[float, float]:
+    """(a, b) so that sigmoid(a · score + b) is the probability of fake; Platt's smoothed targets, Newton's method.
+
+    Each class counts half, so the probability is that of a crop drawn from even odds. `share` weighs rows within their
+    class (a source with many rows need not dominate).
+    """
+    weight = np.ones(len(scores)) if share is None else share.astype(np.float64).copy()
+    counts = {kind: max(1, int((fake == kind).sum())) for kind in (False, True)}
+    for kind in (False, True):
+        weight[fake == kind] *= 0.5 / max(weight[fake == kind].sum(), 1e-12)
+    target = np.where(fake, (counts[True] + 1) / (counts[True] + 2), 1 / (counts[False] + 2))
+    spread = float(np.std(scores)) or 1.0
+    x = np.stack([scores / spread, np.ones(len(scores))], axis=1)
+    solution = np.array([1.0, 0.0])
+    for _ in range(100):
+        p = sigmoid(x @ solution)
+        gradient = x.T @ (weight * (p - target))
+        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        solution = solution - np.clip(step, -2, 2)
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(solution[0] / spread), float(solution[1])
+
+
+def sigmoid(x: Vector) -> Vector:
+    """1 / (1 + e⁻ˣ), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float64)
+
+
+def auc(scores: Vector, fake: Labels) -> float:
+    """The chance that a fake scores above a real; ties count half. NaN when a class is empty."""
+    reals, fakes = np.sort(scores[~fake]), scores[fake]
+    if not len(reals) or not len(fakes):
+        return float("nan")
+    below = np.searchsorted(reals, fakes, "left") + np.searchsorted(reals, fakes, "right")
+    return float(below.mean() / 2 / len(reals))
+
+
+def auc_with_interval(scores: Vector, fake: Labels, seed: int, rounds: int = 1000) -> Estimate:
+    """The area under the curve with a percentile bootstrap over faces, each class resampled by itself."""
+    rng = np.random.default_rng(seed)
+    reals, fakes = scores[~fake], scores[fake]
+    counts = (len(reals), len(fakes))
+    if not all(counts):
+        return Estimate(float("nan"), float("nan"), float("nan"), *counts)
+    again = np.zeros(counts[0] + counts[1], bool)
+    again[counts[0] :] = True
+    drawn = [
+        auc(np.concatenate([rng.choice(reals, counts[0]), rng.choice(fakes, counts[1])]), again) for _ in range(rounds)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(auc(scores, fake), float(low), float(high), *counts)
+
+
+def operating_point(probabilities: Vector, fake: Labels, threshold: float) -> OperatingPoint:
+    """Shares of fakes and of reals at or above a threshold."""
+    above = probabilities >= threshold
+    return OperatingPoint(threshold, float(above[fake].mean()), float(above[~fake].mean()))
