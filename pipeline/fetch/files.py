@@ -38,9 +38,8 @@ class FileSource:
         try:
             file, first = await asyncio.to_thread(_open, path, self._rules)
             with file:
-                size = os.fstat(file.fileno()).st_size
-                async with aclosing(_chunks(file, first, size)) as chunks:
-                    yield Opened(chunks, size)
+                async with aclosing(_chunks(file, first)) as chunks:
+                    yield Opened(chunks, os.fstat(file.fileno()).st_size)
         except OSError as error:
             raise _mapped(error) from error
 
@@ -59,22 +58,25 @@ def _open(path: str, rules: Rules) -> tuple[io.FileIO, bytes]:
             below = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = below
-        file = io.FileIO(os.open(name, _FILE | os.O_NOFOLLOW, dir_fd=folder))
+        handle = os.open(name, _FILE | os.O_NOFOLLOW, dir_fd=folder)
     finally:
         os.close(folder)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
         raise Permanent(Stage.FETCH, Reason.SOURCE_FORBIDDEN, "not a regular file")
+    file = io.FileIO(handle)
     return file, file.read(_BLOCK) or b""
 
 
-async def _chunks(file: io.FileIO, block: bytes, size: int) -> AsyncGenerator[bytes | memoryview, None]:
+async def _chunks(file: io.FileIO, block: bytes) -> AsyncGenerator[bytes | memoryview, None]:
+    before = os.fstat(file.fileno())
     read = 0
     while block:
         read += len(block)
         yield block
         block = await asyncio.to_thread(file.read, _BLOCK) or b"" if len(block) == _BLOCK else b""
-    if read != size:
+    after = os.fstat(file.fileno())
+    if not read == before.st_size == after.st_size or before.st_mtime_ns != after.st_mtime_ns:
         raise Transient(Stage.FETCH, Reason.SOURCE_UNAVAILABLE, "the file changed while it was read")
 
 

@@ -290,12 +290,12 @@ def _port(text: str) -> int | None:
 
 
 def _name(text: str) -> str:
-    if not text.isascii():
-        try:
-            text = idna.encode(text, uts46=True).decode()
-        except UnicodeError:
-            raise _forbidden("the host is not a valid international name") from None
-    name = text.lower().removesuffix(".")
+    try:
+        name = (text if text.isascii() else idna.encode(text, uts46=True).decode()).lower().removesuffix(".")
+        if "xn--" in name:
+            name.encode().decode("idna")  # clients decode it for display, and choke on what cannot be
+    except UnicodeError:
+        raise _forbidden("the host is not a valid international name") from None
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise _forbidden("the host is not a valid name")
