@@ -147,15 +147,15 @@ class Kafka:
         return self
 
     def stop(self) -> None:
-        """Stop the nodes. The last of three is killed: it would wait in vain for a majority to sign off from, and what
-        it wrote is safe with the kernel."""
-        *others, last = self.nodes
-        for node in others:
-            node.stop()
-        if others:
-            last.kill()
-        else:
-            last.stop()
+        """Stop the nodes. One that is left without a majority is killed: it would wait in vain to sign off, and what it
+        wrote is safe with the kernel."""
+        up = sum(node.pid is not None for node in self.nodes)
+        for node in self.nodes:
+            if 2 * up > len(self.nodes):
+                node.stop()
+            else:
+                node.kill()
+            up = sum(other.pid is not None for other in self.nodes)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -6,6 +6,7 @@ Only processes that were started here are ever signalled, and always before they
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from pipeline.stack import leash
 TICK_S = 0.1  # how soon a death, a stop or readiness is noticed
 STEADY_S = 30.0  # a child that lived this long starts again without back-off
 LONGEST_BACKOFF_S = 10.0
+
+_ERROR = re.compile(r"(?i)\b(error|fatal|exception)\b|Z E \d+ ")  # the last is Triton's
 
 
 class PartMissing(ConfigError):
@@ -225,9 +228,15 @@ class Child:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def _tail(self, lines: int = 25, width: int = 300) -> str:
-        text = self._launch.log.read_text(errors="replace").splitlines()[-lines:]
-        return "\n".join([*(line[:width] for line in text), f"(log: {self._launch.log})"])
+    def _tail(self) -> str:
+        return f"{telling_lines(self._launch.log.read_text(errors='replace'))}\n(log: {self._launch.log})"
+
+
+def telling_lines(log: str, last: int = 10, errors: int = 10, width: int = 300) -> str:
+    """The last lines of a log, after the errors before them: servers go on to log their shutdown at length."""
+    lines = log.splitlines()
+    named = [line for line in lines[:-last] if _ERROR.search(line)][-errors:]
+    return "\n".join(line[:width] for line in (*named, *lines[-last:]))
 
 
 def backoff_s(failures: int) -> float:

@@ -74,6 +74,10 @@ class Triton:
         """The pids of the model instances, once ready."""
         return self._stubs
 
+    def shared_memory(self) -> frozenset[Path]:
+        """The files in /dev/shm that this server's model instances use now."""
+        return frozenset(SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"))
+
     def start(self) -> TritonAddresses:
         """Fetch what is missing, start, and wait until every model is ready. Raises PartMissing or StartFailed."""
         root = fetch(self._home / "triton", self._on_event)
@@ -144,7 +148,7 @@ class Triton:
 
     def _clean_up(self) -> None:
         self._stubs = frozenset()
-        for file in SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"):
+        for file in self.shared_memory():
             file.unlink(missing_ok=True)
 
 
