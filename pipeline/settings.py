@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     kafka_ssl_certfile: Path | None = Field(None, description="Client certificate (PEM) for mutual TLS.")
     kafka_ssl_keyfile: Path | None = Field(None, description="Client key (PEM) for mutual TLS.")
     kafka_group: str = Field("unmask", description="Consumer group, and the Faust app's id.")
+    kafka_idempotence: bool = Field(True, description="Idempotent producer; off for brokers that lack it.")
     kafka_partitions: int = Field(8, ge=1, description="Partitions of topics that are created; bounds the workers.")
     kafka_replication: int | None = Field(None, description="Replication factor; min(3, brokers) when not set.")
 

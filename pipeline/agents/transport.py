@@ -31,10 +31,10 @@ class OrderedConsumer(driver.Consumer):
 
 
 class IdempotentProducer(driver.Producer):
-    """A producer whose retries cannot duplicate or reorder records."""
+    """A producer whose retries cannot duplicate or reorder records, where the broker supports it."""
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
+        return {"acks": "all", "enable_idempotence": self.app.idempotent}
 
 
 class OrderedTransport(driver.Transport):

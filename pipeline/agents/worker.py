@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -26,11 +27,16 @@ _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """A dead letter holds its record in base64: larger than the 1 MiB that brokers take for the record itself."""
 
 
+_LEAVE_SECONDS = 5.0
+"""Leaving the group waits for a rebalance that may be under way, which waits for peers that may be dead."""
+
+
 class WorkerApp(faust.App):
     """A Faust app that finishes what is under way before it leaves the group."""
 
     drain: Drain
     drain_seconds: float
+    idempotent: bool
     open_parts: Callable[[], Awaitable[None]]
     close_parts: Callable[[], Awaitable[None]]
 
@@ -46,8 +52,9 @@ class WorkerApp(faust.App):
             logger.warning("stopped before everything under way was done; it will be delivered again")
         if self._consumer is not None:
             await self._consumer.commit()
-        await super().on_stop()
         await self.close_parts()
+        _exit_anyway(_LEAVE_SECONDS, 1 if self._crash_reason else 0)
+        await super().on_stop()
 
 
 def worker_app(settings: Settings, drain: Drain) -> WorkerApp:
@@ -58,15 +65,21 @@ def worker_app(settings: Settings, drain: Drain) -> WorkerApp:
     """
     if not settings.kafka_bootstrap_servers:
         raise ConfigError("no Kafka cluster: set UNMASK_KAFKA_BOOTSTRAP_SERVERS")
+    datadir = settings.home / "faust"
+    datadir.mkdir(parents=True, exist_ok=True)
     brokers = [URL(f"kafka://{server.strip()}") for server in settings.kafka_bootstrap_servers.split(",")]
     app = WorkerApp(
         settings.kafka_group,
         broker=brokers,
         broker_credentials=_credentials(settings),
         broker_commit_interval=1.0,
+        broker_heartbeat_interval=3.0,
         broker_max_poll_records=64,
+        # How long the partitions of a worker that was killed wait for a new owner.
+        broker_session_timeout=15.0,
+        broker_rebalance_timeout=30.0,
         consumer_auto_offset_reset="earliest",
-        datadir=str(Path(settings.home) / "faust"),
+        datadir=str(datadir),
         producer_acks=-1,
         producer_linger=0.02,
         producer_max_request_size=_MAX_REQUEST_BYTES,
@@ -83,6 +96,7 @@ def worker_app(settings: Settings, drain: Drain) -> WorkerApp:
     app.producer_transport = OrderedTransport(brokers, app, app.loop)
     app.drain = drain
     app.drain_seconds = settings.drain_seconds
+    app.idempotent = settings.kafka_idempotence
     return app
 
 
@@ -117,6 +131,18 @@ def sender(app: WorkerApp) -> Send:
             raise Transient(Stage.ROUTE, Reason.BROKER_UNAVAILABLE, f"{topic}: {error!r}") from error
 
     return send
+
+
+def _exit_anyway(seconds: float, status: int) -> None:
+    """End the process after so long, however its last steps hang: all that counts is written by now."""
+
+    def end() -> None:
+        logger.warning("left without waiting for the group to let go")
+        os._exit(status)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _arrivals(stream: StreamT[bytes]) -> AsyncIterator[tuple[Record, Message]]:
