@@ -207,6 +207,17 @@ def test_a_killed_server_and_a_killed_model_instance_come_back(home, tmp_path):
     assert not server.shared_memory()
 
 
+def test_a_server_that_was_killed_on_purpose_stays_down_until_it_is_started(home, tmp_path):
+    """kill() is not a death to recover from; start() brings the server back on the same addresses."""
+    server = Triton(write_repository(tmp_path, MODELS[:1]), home)
+    before = server.start()
+    server.kill()
+    assert server.pid is None
+    assert not server.shared_memory()
+    assert server.start() == before
+    server.stop()
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -56,6 +56,11 @@ def exists(pid: int) -> bool:
         return False
 
 
+def children(pid: int) -> list[int]:
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for listed in lists for child in listed.read_text().split()]
+
+
 def test_everything_comes_up_in_order_and_is_gone_afterwards(options):
     """Broker, topics, Triton, workers, in that order; all listed, all answering; and after stop() nothing is left."""
     events: list[StackEvent] = []
@@ -183,6 +188,21 @@ def test_ctrl_c_ends_everything(running):
     assert program.wait(60) == 130
     assert not any(exists(pid) for pid in pids)
     assert list(SHARED_MEMORY.glob(f"{prefix}*")) == []
+
+
+def test_ctrl_c_while_starting_ends_what_runs_already(options):
+    """On SIGINT before the last part is ready, the parts that were started are ended."""
+    chosen = options()
+    never_ready = (sys.executable, "-c", "import time; time.sleep(600)")
+    program = subprocess.Popen(
+        (sys.executable, "-c", textwrap.dedent(PROGRAM), str(chosen.home), str(chosen.models_dir), *never_ready)
+    )
+    wait_for((chosen.home / "log/worker-1.log").exists)
+    pids = children(program.pid)
+    assert len(pids) >= 2  # the broker and Triton, and perhaps already the worker
+    program.send_signal(signal.SIGINT)
+    assert program.wait(60) == 130
+    assert not any(exists(pid) for pid in pids)
 
 
 def test_nothing_outlives_a_killed_program(running, options):
