@@ -1,0 +1,1 @@
+"""Media to frames and sound, in sandboxed child processes."""

@@ -1,0 +1,26 @@
+"""One file in, one report out: who can read it is decided by its content. Runs inside the sandbox."""
+
+from __future__ import annotations
+
+import os
+
+from pipeline.decode import images, pyav
+from pipeline.decode.handover import Outbox, Report
+from pipeline.decode.port import DecodeBudget
+from pipeline.decode.sniff import HEAD, Shape, sniff
+from pipeline.errors import Permanent, Reason, Stage
+
+
+def decode(fd: int, budget: DecodeBudget, out: Outbox) -> Report:
+    """Decode the file behind a descriptor into `out`. Raises `Permanent`; MemoryError when the budget is too small."""
+    head = os.pread(fd, HEAD, 0)
+    if not head:
+        raise Permanent(Stage.DECODE, Reason.MEDIA_EMPTY, "no bytes")
+    found = sniff(head)
+    if found.shape is Shape.REFUSED:
+        raise Permanent(Stage.DECODE, Reason.MEDIA_UNSUPPORTED, f"not media: {found.name}")
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        if found.shape is Shape.IMAGE:
+            return images.decode(file, found.name, budget, out)
+        return pyav.decode(file, budget, out, known=found.shape is Shape.TIMELINE)

@@ -1,0 +1,138 @@
+"""How frames and sound get from a decoder child to the worker: through one sealed, anonymous memory file.
+
+The worker makes the file, fixes its size by seals (so that a hostile child can neither grow it nor pull it from under
+the reader) and hands the child a descriptor. The child writes pixels, then its report into the reserved first part.
+Before the worker reads, it seals the file against writing: what was checked cannot change afterwards. The file has no
+name, so nothing is left behind whoever dies, and the frames are never copied or pickled.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from pipeline.decode.port import SAMPLE_RATE, Audio, Clip, DecodeBudget, Keyframe
+from pipeline.errors import Reason
+from pipeline.events.values import MediaFacts, Sampling
+
+REPORT_BYTES = 2 * 1024**2
+_LENGTH = 8
+_ALIGN = 64
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class FrameAt(msgspec.Struct, frozen=True):
+    """Where a frame lies in the file."""
+
+    at: float
+    height: Annotated[int, Meta(ge=1)]
+    width: Annotated[int, Meta(ge=1)]
+    offset: Count
+
+
+class SoundAt(msgspec.Struct, frozen=True):
+    """Where the sound lies in the file. `count`: samples."""
+
+    start: float
+    count: Count
+    offset: Count
+
+
+class Report(msgspec.Struct, frozen=True, tag="report"):
+    """What a child found."""
+
+    facts: MediaFacts
+    sampling: Sampling
+    frames: tuple[FrameAt, ...] = ()
+    sound: SoundAt | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+    """Why a child could not decode the file."""
+
+    reason: Reason
+    detail: str
+
+
+_REPLY = msgspec.json.Decoder(Report | Refusal)
+
+
+def capacity(budget: DecodeBudget) -> int:
+    """Bytes that a clip may take at most: the report, every frame square, all the sound."""
+    pixels = budget.frames * (budget.max_side**2 * 3 + _ALIGN)
+    return REPORT_BYTES + pixels + int(budget.audio_seconds * SAMPLE_RATE) * 4 + _ALIGN
+
+
+def create(size: int) -> int:
+    """A descriptor of a new memory file whose size nobody can change. Memory is taken only as it is written."""
+    fd = os.memfd_create("unmask-clip", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return fd
+
+
+class Outbox:
+    """The child's side: appends arrays, then the report."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self._fd = fd
+        self._size = size
+        self._end = REPORT_BYTES
+
+    def put(self, array: NDArray[Any]) -> int:
+        """Append an array's bytes; the offset where they lie."""
+        data = np.ascontiguousarray(array).data.cast("B")
+        offset = -(-self._end // _ALIGN) * _ALIGN
+        if offset + len(data) > self._size:
+            raise MemoryError("the clip is larger than its budget")
+        self._write(data, offset)
+        self._end = offset + len(data)
+        return offset
+
+    def file(self, reply: Report | Refusal) -> None:
+        """Write the report; nothing may follow."""
+        data = msgspec.json.encode(reply)
+        if len(data) > REPORT_BYTES - _LENGTH:
+            raise MemoryError("the report is larger than its budget")
+        self._write(memoryview(len(data).to_bytes(_LENGTH, "little") + data), 0)
+
+    def _write(self, data: memoryview, offset: int) -> None:
+        while data:
+            written = os.pwrite(self._fd, data, offset)
+            data, offset = data[written:], offset + written
+
+
+def collect(fd: int, size: int) -> Clip | Refusal:
+    """The worker's side: what the child left, trusted in nothing but its bytes.
+
+    Raises ValueError when the report is malformed or points outside the file, OSError when the child can still write.
+    """
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL)
+    view = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    length = int.from_bytes(view[:_LENGTH], "little")
+    if not 0 < length <= REPORT_BYTES - _LENGTH:
+        raise ValueError("no report")
+    reply = _REPLY.decode(view[_LENGTH : _LENGTH + length])
+    if isinstance(reply, Refusal):
+        return reply
+    frames = tuple(
+        Keyframe(i, f.at, _array(view, size, np.uint8, f.offset, f.height * f.width * 3).reshape(f.height, f.width, 3))
+        for i, f in enumerate(reply.frames)
+    )
+    sound = reply.sound
+    audio = sound and Audio(_array(view, size, np.float32, sound.offset, sound.count), sound.start)
+    return Clip(reply.facts, reply.sampling, frames, audio)
+
+
+def _array(view: mmap.mmap, size: int, dtype: type[Any], offset: int, count: int) -> NDArray[Any]:
+    if offset < REPORT_BYTES or offset + count * np.dtype(dtype).itemsize > size:
+        raise ValueError("the report points outside the file")
+    return np.frombuffer(view, dtype, count, offset)

@@ -1,0 +1,391 @@
+"""Video and sound: the only door to FFmpeg. Runs inside the sandbox.
+
+Only keyframes are decoded, each on its own: seek, read one packet, decode it, drain. A two-hour video therefore costs
+what a short one costs, in time and in memory. One thread: more of them decode single keyframes no faster and cost a
+little more CPU (measured).
+
+What is partly decodable is judged by what could be decoded: one good keyframe is enough for a video, one second's
+worth of packets for sound; the notes of the manifest say what was lost. A video none of whose frames can be decoded is
+`media_corrupt`, however good its sound is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideData
+from av.stream import Discard, Disposition
+
+from pipeline.decode import sampling
+from pipeline.decode.geometry import UPRIGHT, Turn, fit, solid, turn_of
+from pipeline.decode.handover import FrameAt, Outbox, Report, SoundAt
+from pipeline.decode.metadata import Entries, bounded, from_xmp, prefixed
+from pipeline.decode.port import RGB, SAMPLE_RATE, DecodeBudget
+from pipeline.errors import Permanent, Reason, Stage
+from pipeline.events.values import MediaFacts, MediaKind, TrackFacts
+
+DECODER = f"PyAV {av.__version__}"
+
+# FFmpeg reads hundreds of formats, of games and of old hardware; uploads come in these. Nothing here opens other files.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ogg,asf,"
+    "wav,w64,aiff,flac,mp3,aac,ac3,eac3,amr,caf,au"
+)
+_VIDEO_CODECS = (
+    "h264,hevc,vp8,vp9,libdav1d,av1,libaom-av1,mpeg4,msmpeg4,msmpeg4v2,msmpeg4v3,mpeg1video,mpeg2video,h263,flv,"
+    "mjpeg,theora,prores,dnxhd,wmv1,wmv2,wmv3,vc1,png,rawvideo"
+)
+_AUDIO_CODECS = (
+    "aac,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,opus,libopus,vorbis,flac,alac,ac3,eac3,amrnb,amrwb,"
+    "libopencore_amrnb,libopencore_amrwb,wmav1,wmav2,wmapro,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,gsm,gsm_ms,"
+    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_u8,pcm_s8,"
+    "pcm_mulaw,pcm_alaw"
+)
+_DECODERS = frozenset(f"{_VIDEO_CODECS},{_AUDIO_CODECS}".split(","))
+
+_READ_PACKETS = 20_000
+"""Packets read after one seek in search of a keyframe: the far end of a ten-minute stretch without one."""
+_SWEEP_PACKETS = 1_000_000
+"""Packets read in a file that cannot be sought through: about two hours of video and sound."""
+_SOUND_PACKETS = 100_000
+_PLAUSIBLE_RATES = range(1_000, 768_001)
+
+av.logging.set_level(None)
+for _module in pkgutil.walk_packages(av.__path__, "av."):
+    if _module.name not in {"av.__main__", "av.datasets"}:
+        importlib.import_module(_module.name)  # PyAV imports late, and the sandbox opens no files
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What became of looking at a video track."""
+
+    frames: tuple[FrameAt, ...]
+    turn: Turn
+    notes: tuple[str, ...]
+
+
+def decode(file: BinaryIO, budget: DecodeBudget, out: Outbox, *, known: bool = False) -> Report:
+    """Decode one video or sound file from an open, seekable, unbuffered file object.
+
+    `known`: its first bytes are those of a media format, so what cannot be read is damaged, not unknown.
+    """
+    with _opened(file, budget, known) as container:
+        video = _video_track(container)
+        audio = next((s for s in container.streams.audio if s.codec_context), None)
+        if video is None and audio is None:
+            raise _permanent(Reason.MEDIA_UNSUPPORTED, f"{container.format.name}: no picture and no sound to decode")
+        duration = _duration(container, video)
+        if duration is not None and duration > budget.max_duration:
+            raise _permanent(Reason.MEDIA_BOMB, f"claims to last {duration:.0f} s")
+        metadata = _metadata(container)
+        seen = _look(container, video, duration, budget, out) if video is not None else _Seen((), UPRIGHT, ())
+        sound, sound_notes = _listen(container, audio, budget, out, rewind=video is not None) if audio else (None, ())
+        if video is None and sound is None:
+            raise _permanent(Reason.MEDIA_CORRUPT, "no sound could be decoded")
+        looked_at = [frame.at for frame in seen.frames]
+        if video is not None and duration is not None:
+            duration = max(duration, *looked_at)
+        return Report(
+            _facts(container, video, seen.turn, duration, metadata),
+            sampling.manifest(
+                DECODER,
+                budget,
+                looked_at=looked_at,
+                duration=duration,
+                audio_seconds=sound.count / SAMPLE_RATE if sound else 0.0,
+                complete=video is not None and 0 < video.frames == len(looked_at),
+                notes=(*seen.notes, *sound_notes),
+            ),
+            seen.frames,
+            sound,
+        )
+
+
+def _opened(file: BinaryIO, budget: DecodeBudget, known: bool) -> InputContainer:
+    options = {
+        "format_whitelist": _FORMATS,
+        "codec_whitelist": f"{_VIDEO_CODECS},{_AUDIO_CODECS}",
+        "protocol_whitelist": "none",  # the bytes come through `file`; nothing else may be opened
+        "max_pixels": str(budget.max_pixels),
+        "max_streams": "100",
+        "threads": "1",
+        "export_xmp": "1",
+    }
+    try:
+        return av.open(file, "r", options=options, metadata_errors="replace")
+    except av.error.InvalidDataError:
+        if known:
+            raise _permanent(Reason.MEDIA_CORRUPT, "damaged: its header cannot be read") from None
+        raise _permanent(Reason.MEDIA_UNSUPPORTED, "no known media format") from None
+    except (av.error.ArgumentError, av.error.ProtocolNotFoundError) as error:
+        raise _permanent(Reason.MEDIA_UNSUPPORTED, f"a format that is not accepted ({error.strerror})") from error
+    except av.error.EOFError:
+        raise _permanent(Reason.MEDIA_CORRUPT, "ends before anything could be read") from None
+
+
+def _video_track(container: InputContainer) -> Any:
+    """The first real video track; cover pictures and thumbnails are none."""
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    return next((s for s in container.streams.video if s.codec_context and not s.disposition & pictures), None)
+
+
+def _duration(container: InputContainer, video: Any) -> float | None:
+    """Seconds: the video track's own where it has one, since a longer sound track hides no picture."""
+    if video is not None and video.duration and video.duration > 0 and video.time_base:
+        return float(video.duration * video.time_base)
+    return container.duration / av.time_base if container.duration and container.duration > 0 else None
+
+
+# Looking
+
+
+def _look(container: InputContainer, video: Any, duration: float | None, budget: DecodeBudget, out: Outbox) -> _Seen:
+    codec = video.codec_context
+    if codec.name not in _DECODERS:
+        raise _permanent(Reason.MEDIA_UNSUPPORTED, f"video codec {codec.name}")
+    if codec.width * codec.height > budget.max_pixels:
+        raise _permanent(Reason.MEDIA_BOMB, f"{codec.width} × {codec.height} pixels in one frame")
+    codec.skip_frame = "NONKEY"
+    codec.thread_count = 1
+    codec.options = {"max_pixels": str(budget.max_pixels)}
+    for stream in container.streams:
+        stream.discard = Discard.nonkey if stream is video else Discard.all
+    start = _start(container)
+    frames: list[FrameAt] = []
+    turn, lost = UPRIGHT, 0
+    for packet in _keyframes(container, video, duration, budget):
+        frame = _decoded(codec, packet)
+        if frame is None:
+            lost += 1
+            continue
+        turn = _turn(frame)
+        at = max(0.0, float((frame.pts or 0) * (frame.time_base or Fraction(0))) - start)
+        if not frames or at > frames[-1].at:
+            image = solid(turn(_rgb(frame, video, budget.max_side)))
+            frames.append(FrameAt(at, image.shape[0], image.shape[1], out.put(image)))
+    if not frames:
+        raise _permanent(Reason.MEDIA_CORRUPT, f"none of {lost} keyframes could be decoded")
+    notes = [f"{lost} of {lost + len(frames)} keyframes could not be decoded"] if lost else []
+    if len(container.streams.video) > 1:
+        notes.append(f"looked at 1 of {len(container.streams.video)} picture tracks")
+    return _Seen(tuple(frames), turn, tuple(notes))
+
+
+def _keyframes(container: InputContainer, video: Any, duration: float | None, budget: DecodeBudget) -> Iterator[Any]:
+    """Packets of keyframes, spread over the duration, in order."""
+    if duration is None:
+        yield from _sweep(container, video, budget.frames)
+        return
+    known = _indexed(container, video, duration, budget.frames)
+    base = video.time_base
+    first = video.start_time or 0
+    goals = known or [first + int(moment / base) for moment in sampling.moments(duration, budget.frames)]
+    seen: set[int] = set()
+    for goal in goals:
+        packet = _at(container, video, goal)
+        if packet is not None and packet.dts not in seen:
+            seen.add(packet.dts)
+            yield packet
+
+
+def _indexed(container: InputContainer, video: Any, duration: float, frames: int) -> list[int]:
+    """Time stamps of the keyframes to look at, when the container lists them up to its end; else nothing.
+
+    The list is searched, never walked: it may have millions of entries.
+    """
+    base = video.time_base
+    first = video.start_time or 0
+    try:
+        container.seek(first, stream=video)  # Matroska reads its index at the first seek
+    except av.error.FFmpegError:
+        return []
+    entries = video.index_entries
+    if not len(entries):
+        return []
+    last = entries.search_timestamp(entries[len(entries) - 1].timestamp, backward=True)
+    if last < 0 or float((entries[last].timestamp - first) * base) < duration / 2:
+        return []
+    stamps: list[int] = []
+    place = entries.search_timestamp(entries[0].timestamp, backward=False)
+    while place >= 0 and len(stamps) <= frames:
+        stamps.append(entries[place].timestamp)
+        place = entries.search_timestamp(stamps[-1] + 1, backward=False)
+    if len(stamps) > frames:
+        near = (
+            entries.search_timestamp(first + int(moment / base), backward=backward)
+            for moment in sampling.moments(duration, frames)
+            for backward in (True, False)
+        )
+        stamps = sorted({entries[place].timestamp for place in near if place >= 0})
+    times = [float((stamp - first) * base) for stamp in stamps]
+    return [stamps[i] for i in sampling.choose(times, duration, frames)]
+
+
+def _at(container: InputContainer, video: Any, goal: int) -> Any:
+    """The packet of the keyframe at, or last before, a time stamp; None where the file has none left."""
+    try:
+        container.seek(goal, stream=video)
+        for count, packet in enumerate(container.demux(video)):
+            if packet.is_keyframe and packet.size and packet.dts is not None:
+                return packet
+            if count == _READ_PACKETS:
+                break
+    except av.error.FFmpegError:
+        return None
+    return None
+
+
+def _sweep(container: InputContainer, video: Any, frames: int) -> Iterator[Any]:
+    """Read a file that does not say how long it is from end to end, thinning out the keyframes on the way.
+
+    At most twice the budget is held; each time that is reached, every other one is dropped.
+    """
+    kept: list[Any] = []
+    stride, count = 1, 0
+    try:
+        for number, packet in enumerate(container.demux(video)):
+            if number == _SWEEP_PACKETS:
+                break
+            if not (packet.is_keyframe and packet.size):
+                continue
+            if count % stride == 0:
+                kept.append(packet)
+            count += 1
+            if len(kept) == 2 * frames:
+                kept, stride = kept[::2], stride * 2
+    except av.error.FFmpegError:
+        pass  # what came before the damage is kept
+    for place in sampling.spread(len(kept), frames):
+        yield kept[place]
+
+
+def _decoded(codec: Any, packet: Any) -> Any:
+    """The frame of one keyframe packet, decoded on its own."""
+    try:
+        frames = [*codec.decode(packet), *codec.decode(None)]
+    except av.error.FFmpegError:
+        frames = []
+    codec.flush_buffers()
+    return frames[0] if frames else None
+
+
+def _rgb(frame: Any, video: Any, max_side: int) -> RGB:
+    """The picture as shown, before the turn: scaled and converted in one pass of swscale."""
+    aspect = float(video.sample_aspect_ratio or 1)
+    width, height = fit(frame.width, frame.height, max_side, aspect)
+    shown = frame.reformat(width, height, "rgb24", interpolation="AREA", threads=1)
+    plane = shown.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[:height, : width * 3].reshape(height, width, 3)
+
+
+def _turn(frame: Any) -> Turn:
+    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    if matrix is None or len(bytes(matrix)) < 36:
+        return UPRIGHT
+    return turn_of(struct.unpack("=9i", bytes(matrix)[:36]))
+
+
+def _start(container: InputContainer) -> float:
+    return (container.start_time or 0) / av.time_base
+
+
+# Listening
+
+
+def _listen(
+    container: InputContainer, audio: Any, budget: DecodeBudget, out: Outbox, *, rewind: bool
+) -> tuple[SoundAt | None, Sequence[str]]:
+    """The first `audio_seconds` as 16 kHz mono, and notes on what was wrong with it."""
+    codec = audio.codec_context
+    if codec.name not in _DECODERS or codec.sample_rate not in _PLAUSIBLE_RATES:
+        return None, (f"sound not decoded: {codec.name}, {codec.sample_rate} Hz",)
+    wanted = int(budget.audio_seconds * SAMPLE_RATE)
+    codec.thread_count = 1
+    for stream in container.streams:
+        stream.discard = Discard.default if stream is audio else Discard.all
+    chunks: list[np.ndarray[Any, Any]] = []
+    have, bad, start = 0, 0, None
+    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
+    try:
+        if rewind:
+            container.seek(container.start_time or 0)
+        for number, packet in enumerate(container.demux(audio)):
+            if have >= wanted or number == _SOUND_PACKETS:
+                break
+            try:
+                for frame in codec.decode(packet if packet.size else None):
+                    if start is None and frame.pts is not None and frame.time_base:
+                        start = max(0.0, float(frame.pts * frame.time_base) - _start(container))
+                    for part in resampler.resample(frame):
+                        samples = part.to_ndarray().reshape(-1)
+                        chunks.append(samples)
+                        have += len(samples)
+            except (av.error.FFmpegError, ValueError):  # PyAV raises ValueError when the sound's format changes midway
+                bad += 1
+    except av.error.FFmpegError:
+        bad += 1
+    notes = (f"{bad} packets of sound could not be decoded",) if bad else ()
+    if not have:
+        return None, (*notes, "no sound could be decoded")
+    samples = np.nan_to_num(np.concatenate(chunks)[:wanted].astype(np.float32))
+    return SoundAt(start or 0.0, len(samples), out.put(np.clip(samples, -1, 1))), notes
+
+
+# What the file says of itself
+
+
+def _facts(container: InputContainer, video: Any, turn: Turn, duration: float | None, metadata: Entries) -> MediaFacts:
+    width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (None, None)
+    if turn.transpose:
+        width, height = height, width
+    return MediaFacts(
+        kind=MediaKind.AUDIO if video is None else MediaKind.VIDEO,
+        container=container.format.name,
+        duration=round(duration, 3) if duration is not None else None,
+        width=width,
+        height=height,
+        rotation=turn.degrees,
+        tracks=tuple(_track(stream) for stream in list(container.streams)[:16]),
+        metadata=metadata,
+    )
+
+
+def _track(stream: Any) -> TrackFacts:
+    codec = stream.codec_context
+    if codec is None:
+        return TrackFacts(kind=stream.type, codec="unknown")
+    video = stream.type == "video"
+    return TrackFacts(
+        kind="attached_picture" if stream.disposition & Disposition.attached_pic else stream.type,
+        codec=codec.name,
+        width=codec.width if video else None,
+        height=codec.height if video else None,
+        frame_rate=round(float(stream.average_rate), 3) if video and stream.average_rate else None,
+        sample_rate=codec.sample_rate if stream.type == "audio" else None,
+        channels=codec.channels if stream.type == "audio" else None,
+        bit_rate=codec.bit_rate or None,
+    )
+
+
+def _metadata(container: InputContainer) -> Entries:
+    entries: list[tuple[str, object]] = []
+    for name, value in container.metadata.items():
+        entries += from_xmp(value) if name == "xmp" else [(f"container:{name}", value)]
+    for stream in container.streams:
+        entries += prefixed(stream.type, stream.metadata)
+    return bounded(entries)
+
+
+def _permanent(reason: Reason, detail: str) -> Permanent:
+    return Permanent(Stage.DECODE, reason, detail)
