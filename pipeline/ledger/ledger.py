@@ -71,7 +71,7 @@ class Ledger:
     a fork.
 
     Methods raise `Transient` (reason `ledger_unavailable`) when the database cannot be reached or is busy for too
-    long, and `Permanent` for a value that it cannot hold (PostgreSQL keeps no NUL in text).
+    long, and `Permanent` for a value that it cannot hold.
     """
 
     def __init__(self, url: str) -> None:
@@ -255,7 +255,8 @@ class Ledger:
     def _insert_new(self, table: Any) -> Any:
         """Insert a row unless its key is there; `rowcount` says which."""
         dialect = postgresql if self._postgres else sqlite
-        return dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+        new = dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+        return new.execution_options(preserve_rowcount=True)
 
     def _one_writer_for(self, media_id: str, connection: Connection) -> None:
         """Decisions and reviews of one upload exclude each other, so that none misses what another has not committed.
@@ -313,12 +314,12 @@ def _upload_row(decided: MediaDecided) -> Row:
     return {
         "media_id": decided.media_id,
         "round": decided.round,
-        "uri": _printable(upload.uri),
+        "uri": upload.uri,
         "sha256": decided.sha256,
         "size": decided.size,
-        "content_type": _printable(upload.content_type),
+        "content_type": upload.content_type,
         "surface": upload.surface.value,
-        "uploader_id": _printable(upload.uploader_id),
+        "uploader_id": upload.uploader_id,
         "uploaded_at": upload.uploaded_at,
     }
 
@@ -385,7 +386,7 @@ def _review_row(review: ReviewDecided, round_: int) -> Row:
         "media_id": review.media_id,
         "round": round_,
         "action": review.action.value,
-        "reviewer_id": _printable(review.reviewer_id),
+        "reviewer_id": review.reviewer_id,
         "decided_at": review.decided_at,
         "event": _json(review),
     }
@@ -393,11 +394,6 @@ def _review_row(review: ReviewDecided, round_: int) -> Row:
 
 def _json(event: Event) -> str:
     return encode(event).decode()
-
-
-def _printable(words: str | None) -> str | None:
-    """For columns that only describe: uploaders may write NUL, which PostgreSQL refuses; `event` keeps it exactly."""
-    return words and words.replace("\x00", "\ufffd")
 
 
 def _detectors_key(detectors: tuple[str, ...]) -> str:

@@ -45,10 +45,7 @@ class Utc(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"a moment without an offset: {value}")
-        try:
-            utc = value.astimezone(UTC)
-        except OverflowError:  # the first or last day of the calendar, as strangers write it; `event` keeps it exactly
-            utc = value.replace(tzinfo=UTC)
+        utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:

@@ -1,0 +1,287 @@
+"""What a ledger promises, whatever database lies under it. A test module provides the fixtures `ledger` and `url`."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import uuid4
+
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.events import OutcomeStatus
+from pipeline.events.values import Action, Failure, SignalStatus
+from pipeline.ledger import ledger as ledger_module
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.port import LedgerCounts, SettledReview, TaskState
+from pipeline.ledger.tables import SCHEMA, metadata
+from tests.records import DETECTORS, NOON, decided, reviewed, routed, settled, signal, upload
+
+DIGEST = "ab" * 32
+
+
+class LedgerPromises:
+    """Inherit, and name the subclass Test…"""
+
+    def test_the_first_decision_stands(self, ledger: Ledger) -> None:
+        """Whatever a second screening says, the first record comes back, whole."""
+        first, second = decided("m1", action=Action.ALLOW), decided("m1", action=Action.HOLD, review="faces")
+        assert ledger.record_decision(first, *routed(first)) == first
+        assert ledger.record_decision(second, *routed(second)) == first
+        assert ledger.decision("m1", 1) == first
+        assert ledger.open_tasks() == ()
+        assert ledger.outcome("m1") == routed(first).outcome
+
+    def test_a_repeat_changes_nothing(self, ledger: Ledger) -> None:
+        """Delivery at least once leaves one row of each kind."""
+        event = decided("m1", review="faces")
+        for _ in range(3):
+            assert ledger.record_decision(event, *routed(event)) == event
+        assert ledger.counts() == LedgerCounts(
+            uploads=1,
+            contents=1,
+            decisions=1,
+            tasks={"open": 1},
+            open_by_queue={"faces": 1},
+            provisional={"hold": 1},
+        )
+
+    def test_rounds_are_apart(self, ledger: Ledger) -> None:
+        """A new round has its own decision; what applies is that of the latest."""
+        one, two = decided("m1", action=Action.REMOVE), decided("m1", 2, action=Action.LABEL)
+        ledger.record_decision(one, *routed(one))
+        assert ledger.record_decision(two, *routed(two)) == two
+        found = ledger.outcome("m1")
+        assert found is not None
+        assert (found.round, found.action) == (2, Action.LABEL)
+        assert ledger.outcome("unknown") is None
+        assert ledger.decision("m1", 3) is None
+
+    def test_a_later_round_supersedes_open_tasks(self, ledger: Ledger) -> None:
+        """Nobody is asked about what was judged anew; tasks of other uploads stay."""
+        for event in (decided("m1", review="faces"), decided("m2", review="faces"), decided("m1", 2, review="faces")):
+            ledger.record_decision(event, *routed(event))
+        assert {(task.media_id, task.round) for task in ledger.open_tasks()} == {("m2", 1), ("m1", 2)}
+        assert {(row.media_id, row.round): row.state for row in ledger.all_tasks()} == {
+            ("m1", 1): TaskState.SUPERSEDED,
+            ("m2", 1): TaskState.OPEN,
+            ("m1", 2): TaskState.OPEN,
+        }
+
+    def test_an_earlier_round_that_comes_late_is_superseded_at_once(self, ledger: Ledger) -> None:
+        """The order in which rounds are recorded does not matter."""
+        for event in (decided("m1", 2), decided("m1", 1, review="faces")):
+            ledger.record_decision(event, *routed(event))
+        assert ledger.open_tasks() == ()
+        assert [row.state for row in ledger.all_tasks()] == [TaskState.SUPERSEDED]
+        found = ledger.outcome("m1")
+        assert found is not None
+        assert found.round == 2
+
+    def test_the_first_review_stands(self, ledger: Ledger) -> None:
+        """Two reviewers, one answer."""
+        event = decided("m1", review="faces")
+        ledger.record_decision(event, *routed(event))
+        task = routed(event).task
+        assert task is not None
+        first, second = reviewed(task, Action.REMOVE, "r1"), reviewed(task, Action.ALLOW, "r2")
+        assert ledger.record_review(first) == SettledReview(first, task)
+        assert ledger.record_review(second) == SettledReview(first, task)
+        assert ledger.open_tasks() == ()
+        assert [row.state for row in ledger.all_tasks()] == [TaskState.DECIDED]
+        assert [row.task_id for row in ledger.all_reviews()] == [task.task_id]
+
+    def test_a_final_outcome_stands_beside_the_provisional_one(self, ledger: Ledger) -> None:
+        """The first final outcome stands, and applies."""
+        event = decided("m1", review="faces")
+        ledger.record_decision(event, *routed(event))
+        task = routed(event).task
+        assert task is not None
+        final, other = settled(reviewed(task), task), settled(reviewed(task, Action.ALLOW), task)
+        assert ledger.record_final(final) == final
+        assert ledger.record_final(other) == final
+        assert ledger.outcome("m1") == final
+        assert {outcome.status for outcome in ledger.all_outcomes()} == set(OutcomeStatus)
+
+    def test_a_review_of_nothing_is_none(self, ledger: Ledger) -> None:
+        """An unknown task, or a task of another upload, is no task."""
+        event = decided("m1", review="faces")
+        task = routed(event).task
+        assert task is not None
+        assert ledger.record_review(reviewed(task)) is None
+        ledger.record_decision(event, *routed(event))
+        other = routed(decided("m2", review="faces")).task
+        assert other is not None
+        assert ledger.record_review(reviewed(other)) is None
+        assert ledger.counts().reviews == 0
+
+    def test_a_review_that_comes_too_late_says_so_every_time(self, ledger: Ledger) -> None:
+        """It is on record, the task stays superseded, and a repeat is answered alike."""
+        for event in (decided("m1", review="faces"), decided("m1", 2)):
+            ledger.record_decision(event, *routed(event))
+        task = routed(decided("m1", review="faces")).task
+        assert task is not None
+        for _ in range(2):
+            assert ledger.record_review(reviewed(task)) == SettledReview(reviewed(task), task, superseded=True)
+        assert [row.state for row in ledger.all_tasks()] == [TaskState.SUPERSEDED]
+
+    def test_a_task_that_was_decided_is_not_superseded(self, ledger: Ledger) -> None:
+        """A repeat of the review must lead to the same outcome, also after a later round."""
+        event = decided("m1", review="faces")
+        ledger.record_decision(event, *routed(event))
+        task = routed(event).task
+        assert task is not None
+        before = ledger.record_review(reviewed(task))
+        later = decided("m1", 2)
+        ledger.record_decision(later, *routed(later))
+        assert ledger.record_review(reviewed(task)) == before
+
+    def test_the_most_urgent_task_comes_first(self, ledger: Ledger) -> None:
+        """By priority, then by deadline; one queue or all; as many as are wanted."""
+        urgent = {"a": (10, 1), "b": (90, 2), "c": (90, 1), "d": (50, 1)}
+        for media_id, (priority, hours) in urgent.items():
+            event = decided(media_id, review="faces" if media_id != "d" else "other")
+            task, outcome = routed(event)
+            assert task is not None
+            fields = {"priority": priority, "deadline": NOON + timedelta(hours=hours)}
+            ledger.record_decision(event, type(task)(**{**_fields(task), **fields}), outcome)
+        assert [task.media_id for task in ledger.open_tasks()] == ["c", "b", "d", "a"]
+        assert [task.media_id for task in ledger.open_tasks("faces", limit=2)] == ["c", "b"]
+
+    def test_known_bytes_are_known(self, ledger: Ledger) -> None:
+        """What was found comes back with its embedding, for the same set of detectors in any order."""
+        event = decided("m1")
+        ledger.record_decision(event, *routed(event))
+        known = ledger.known_content(DIGEST, DETECTORS[::-1])
+        assert known is not None
+        assert (known.media_id, known.signals, known.embedding) == ("m1", event.signals, event.embedding)
+        assert (known.size, known.versions, known.judged_at) == (event.size, event.versions, NOON)
+        assert ledger.known_content(DIGEST, (*DETECTORS, "voice@1")) is None
+        assert ledger.known_content("cd" * 32, DETECTORS) is None
+
+    def test_what_was_reused_names_the_first_upload(self, ledger: Ledger) -> None:
+        """A third upload of the same bytes points at the first, and the row stays the first one's."""
+        for event in (decided("m1"), decided("m2", reused_from="m1")):
+            ledger.record_decision(event, *routed(event))
+        known = ledger.known_content(DIGEST, DETECTORS)
+        assert known is not None
+        assert known.media_id == "m1"
+        assert ledger.counts().contents == 1
+        assert ledger.counts().reused == 1
+
+    def test_half_a_judgement_is_not_reused(self, ledger: Ledger) -> None:
+        """A failure, a missing signal or unknown bytes leave nothing to use again."""
+        failure = Failure(stage="detect", reason="inference_unavailable", detail="down")
+        for event in (
+            decided("failed", failure=failure),
+            decided("missing", signals=(signal(), signal(SignalStatus.MISSING, None))),
+            decided("shadow", shadow=(signal(SignalStatus.MISSING, None),)),
+            decided("no bytes", sha256=None),
+        ):
+            ledger.record_decision(event, *routed(event))
+        assert ledger.known_content(DIGEST, DETECTORS) is None
+        assert ledger.counts().contents == 0
+        assert ledger.counts().failures == {"inference_unavailable": 1}
+
+    def test_moments_come_back_with_their_offset(self, ledger: Ledger) -> None:
+        """Any offset in, UTC out; and the ends of the calendar are no trouble."""
+        abroad = datetime(2025, 1, 1, 1, tzinfo=timezone(timedelta(hours=5)))
+        first_day = datetime.min.replace(tzinfo=UTC)
+        event = decided("m1", decided_at=abroad, upload=upload("m1", uploaded_at=first_day))
+        assert ledger.record_decision(event, *routed(event)) == event
+        assert ledger.decision("m1", 1) == event
+        (row,) = ledger.all_decisions()
+        assert (row.decided_at, row.decided_at.utcoffset()) == (abroad, timedelta(0))
+
+    def test_strangers_words_are_no_trouble(self, ledger: Ledger) -> None:
+        """Quotes, rare letters and NUL, where the wire lets them pass, neither fail nor change the event."""
+        odd = "'\"; -- \\ %s :x \u202e😀"
+        event = decided(odd, upload=upload(odd, uri=odd, content_type=odd, uploader_id=odd, caption=f"\x00{odd}"))
+        ledger.record_decision(event, *routed(event))
+        assert ledger.decision(odd, 1) == event
+
+    def test_migrating_again_changes_nothing(self, ledger: Ledger) -> None:
+        """Every worker migrates at its start."""
+        event = decided("m1")
+        ledger.record_decision(event, *routed(event))
+        ledger.migrate()
+        ledger.check()
+        assert ledger.decision("m1", 1) == event
+
+    def test_the_migrations_make_the_tables(self, ledger: Ledger) -> None:
+        """The schema that the steps build is the one that the code declares, and the last step is the one it names."""
+        with ledger._engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+        config = Config()
+        config.set_main_option("script_location", str(ledger_module._MIGRATIONS))
+        assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA]
+
+    def test_threads_that_race_agree(self, ledger: Ledger) -> None:
+        """One winner per upload, told to everyone; its task and outcome are the winner's."""
+        racers, media = 6, [f"m{i}" for i in range(10)]
+        start = threading.Barrier(racers)
+
+        def race(racer: int) -> list[bytes]:
+            start.wait()
+            return _race(ledger, racer, media)
+
+        with ThreadPoolExecutor(racers) as pool:
+            answers = list(pool.map(race, range(racers)))
+        assert all(answer == answers[0] for answer in answers)
+        assert ledger.counts().decisions == ledger.counts().uploads == len(media)
+        for media_id in media:
+            winner = ledger.decision(media_id, 1)
+            assert winner is not None
+            assert ledger.outcome(media_id) == routed(winner).outcome
+
+    def test_rounds_that_race_leave_one_open_task_at_most(self, ledger: Ledger) -> None:
+        """However rounds interleave, only the latest one's task stays open."""
+        rounds = list(range(1, 9))
+        random.Random(7).shuffle(rounds)
+
+        def record(round_: int) -> None:
+            event = decided("m1", round_, review="faces")
+            ledger.record_decision(event, *routed(event))
+
+        with ThreadPoolExecutor(len(rounds)) as pool:
+            list(pool.map(record, rounds))
+        assert [task.round for task in ledger.open_tasks()] == [8]
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(events=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3), st.booleans()), max_size=12))
+    def test_the_first_of_any_sequence_stands(self, ledger: Ledger, events: list[tuple[str, int, bool]]) -> None:
+        """For every upload and round, whatever the order and however often."""
+        space = str(uuid4())
+        first: dict[tuple[str, int], object] = {}
+        for name, round_, review in events:
+            event = decided(space + name, round_, review="faces" if review else None)
+            expected = first.setdefault((name, round_), event)
+            assert ledger.record_decision(event, *routed(event)) == expected
+
+
+def _fields(task: object) -> dict[str, object]:
+    return {name: getattr(task, name) for name in task.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def _race(ledger: Ledger, racer: int, media: list[str]) -> list[bytes]:
+    """What the ledger answers to this racer, who decides in a way of its own."""
+    actions = list(Action)
+    answers = []
+    for media_id in media:
+        event = decided(media_id, action=actions[racer % len(actions)], review="faces" if racer % 2 else None)
+        answers.append(repr(ledger.record_decision(event, *routed(event))).encode())
+    return answers
+
+
+def race_in_process(url: str, racer: int, uploads: int) -> list[bytes]:
+    """A worker that starts, migrates, and decides."""
+    ledger = Ledger(url)
+    ledger.migrate()
+    return _race(ledger, racer, [f"m{i}" for i in range(uploads)])
