@@ -1,8 +1,8 @@
 """Self-blended images: a face blended with an altered copy of itself, so that only the traces of blending are new.
 
-Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Images", CVPR 2022. A swap head that learns from them sees no
-generator at all: what tells its positives from its negatives is the seam and the disagreement of the two sides of it. The
-outline of the face is a template laid on the five landmarks (the paper uses 81).
+Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Images", CVPR 2022. A swap head that learns from them
+sees no generator at all: what tells its positives from its negatives is the seam and the disagreement of the two sides
+of it. The outline of the face is a template laid on the five landmarks (the paper uses 81).
 """
 
 from __future__ import annotations
@@ -15,14 +15,38 @@ from numpy.typing import NDArray
 
 from pipeline.detect.faces import Image
 
-# Where eyes, nose and mouth corners lie in the usual 112 × 112 alignment of face recognition (ArcFace), and the outline of
-# a face round them: jaw from ear to ear, then back over the brows.
+# Where eyes, nose and mouth corners lie in the usual 112 × 112 alignment of face recognition (ArcFace), and the outline
+# of a face round them: jaw from ear to ear, then back over the brows.
 _LANDMARKS = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]])
 _JAW = [[17, 52], [18, 66], [22, 80], [30, 95], [41, 106], [56, 111], [71, 106], [82, 95], [90, 80], [94, 66], [95, 52]]
 _BROWS = [[88, 38], [74, 33], [56, 36], [38, 33], [24, 38]]
 _FOREHEAD = [[88, 26], [74, 17], [56, 14], [38, 17], [24, 26]]
-_CHEEKS = [[22, 60], [26, 78], [34, 92], [42, 102], [56, 106], [70, 102], [78, 92], [86, 78], [90, 60], [74, 54], [38, 54]]
-_INNER = [[26, 46], [30, 66], [34, 88], [44, 100], [56, 102], [68, 100], [78, 88], [82, 66], [86, 46], [72, 38], [40, 38]]
+_CHEEKS = [
+    [22, 60],
+    [26, 78],
+    [34, 92],
+    [42, 102],
+    [56, 106],
+    [70, 102],
+    [78, 92],
+    [86, 78],
+    [90, 60],
+    [74, 54],
+    [38, 54],
+]
+_INNER = [
+    [26, 46],
+    [30, 66],
+    [34, 88],
+    [44, 100],
+    [56, 102],
+    [68, 100],
+    [78, 88],
+    [82, 66],
+    [86, 46],
+    [72, 38],
+    [40, 38],
+]
 _SHAPES = tuple(np.array(shape, float) for shape in (_JAW + _BROWS, _JAW + _FOREHEAD, _CHEEKS, _INNER))
 _SHAPE_ODDS = (0.45, 0.2, 0.15, 0.2)
 
@@ -63,13 +87,12 @@ def face_mask(
     placed = centre + (placed - centre) * rng.uniform(0.9, 1.08, size=2) + rng.normal(0, 0.012 * side, placed.shape)
     mask = np.zeros((height, width), np.float32)
     cv2.fillPoly(mask, [np.rint(placed).astype(np.int32)], 1.0)
-    mask = _warp(mask, side, rng)
+    soft: Any = _warp(mask, side, rng)
     # Blur, cut the faint rim off and blur again: the soft edge then lies inside the outline, as in a swap.
     first = _odd(side * rng.uniform(0.03, 0.1))
-    mask = cv2.GaussianBlur(mask, (first, first), 0)
-    mask = np.clip((mask - 0.5) * 2, 0, 1)
+    soft = np.clip((cv2.GaussianBlur(soft, (first, first), 0) - 0.5) * 2, 0, 1)
     second = _odd(side * rng.uniform(0.01, 0.09))
-    return np.clip(cv2.GaussianBlur(mask, (second, second), 0), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(cv2.GaussianBlur(soft, (second, second), 0), 0, 1), np.float32)
 
 
 def _placement(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -89,7 +112,7 @@ def _window(image: Image, box: tuple[float, float, float, float]) -> tuple[int, 
 def _restyle(patch: Image, rng: np.random.Generator) -> Image:
     """Shift colour and light a little, then either soften, sharpen or re-compress: the two sides no longer agree."""
     strength = rng.uniform(0.15, 1.0)
-    x = patch.astype(np.float32)
+    x: Any = patch.astype(np.float32)
     x = x + rng.uniform(-18, 18, 3) * strength
     x = (x - 128) * (1 + rng.uniform(-0.12, 0.12) * strength) + 128 + rng.uniform(-12, 12) * strength
     grey = x.mean(axis=2, keepdims=True)
@@ -102,7 +125,9 @@ def _restyle(patch: Image, rng: np.random.Generator) -> Image:
     elif kind == "shrink":
         height, width = x.shape[:2]
         factor = rng.uniform(0.4, 0.8)
-        small = cv2.resize(x, (max(8, round(width * factor)), max(8, round(height * factor))), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            x, (max(8, round(width * factor)), max(8, round(height * factor))), interpolation=cv2.INTER_AREA
+        )
         x = cv2.resize(small, (width, height), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
     styled: Image = np.clip(np.rint(x), 0, 255).astype(np.uint8)
     return recompress(styled, int(rng.integers(35, 85))) if kind == "compress" else styled

@@ -1,7 +1,7 @@
 """From pictures to what the heads read: find the face, cut it out, run the frozen encoder.
 
-The crop is the live detector's own (pipeline/detect/faces.py) and the encoder is built by the same code as the model that
-Triton serves, so a head sees in production what it saw in training.
+The crop is the live detector's own (pipeline/detect/faces.py) and the encoder is built by the same code as the model
+that Triton serves, so a head sees in production what it saw in training.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ class FaceReader:
         self._encoder = _session(graphs.face_forgery(graphs.read_clip(onnx.load(files["clip-vit-b16"])), {}), threads)
 
     def largest_face(self, image: Image, min_score: float = 0.6) -> FoundFace | None:
-        """The largest face in a picture, or None. Looks at a size at which faces that fill the frame are still found."""
+        """The largest face in a picture, or None. Looks twice: a face that fills a large frame is only found small."""
         for longest in (640, 256):
             boxed = letterbox(image, longest)
-            maps = self._detector.run(["heatmap", "scale", "offset", "landmarks"], {"image": boxed.image[None]})
-            found = decode_centerface(*(m[0] for m in maps), boxed, min_score=min_score)
+            heatmap, scale, offset, landmarks = self._detector.run(
+                ["heatmap", "scale", "offset", "landmarks"], {"image": boxed.image[None]}
+            )
+            found = decode_centerface(heatmap[0], scale[0], offset[0], landmarks[0], boxed, min_score=min_score)
             if len(found.boxes):
                 sides = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
                 best = int(np.argmax(sides))

@@ -1,4 +1,4 @@
-"""Linear heads and their figures: discriminant analysis, calibration, areas under the curve with intervals. Pure numpy."""
+"""Linear heads and their figures: discriminant analysis, calibration, areas under the curve. Pure numpy."""
 
 from __future__ import annotations
 
@@ -58,11 +58,19 @@ def fit_lda(features: Matrix, fake: Labels, shrinkage: float) -> Line:
     centred = features.astype(np.float64)
     for kind in (False, True):
         centred[fake == kind] -= means[kind]
-    covariance = centred.T @ centred / max(1, len(features) - 2)
-    width = len(covariance)
-    covariance *= 1 - shrinkage
-    covariance[np.diag_indices(width)] += shrinkage * max(np.trace(covariance) / (1 - shrinkage or 1) / width, 1e-12)
-    weight = np.linalg.solve(covariance, means[1] - means[0])
+    difference = means[1] - means[0]
+    freedom, width = max(1, len(features) - 2), features.shape[1]
+    ridge = shrinkage * max(float((centred**2).sum()) / freedom / width, 1e-12)
+    centred *= np.sqrt((1 - shrinkage) / freedom)
+    if len(features) < width and ridge > 0:
+        # The same solution by way of the faces (Woodbury): a matrix of faces × faces instead of features × features.
+        inner = centred @ centred.T
+        inner[np.diag_indices(len(inner))] += ridge
+        weight = (difference - centred.T @ np.linalg.solve(inner, centred @ difference)) / ridge
+    else:
+        covariance = centred.T @ centred
+        covariance[np.diag_indices(width)] += ridge
+        weight = np.linalg.solve(covariance, difference)
     return Line(weight, -float(weight @ (means[0] + means[1])) / 2)
 
 

@@ -2,7 +2,7 @@
 
 The manifest is a CSV with the columns file, label (real | fake), family, source (`owner/name:path`), licence and split
 (train | dev); files lie relative to its folder.
-- `swap`: real faces against self-blended copies of the same faces. Its fakes are made here; only reals are read for training.
+- `swap`: real faces against self-blended copies of the same faces. Its fakes are made here, from reals only.
 - `synthesis`: real faces against faces of generators (family `gan_face`).
 Features are kept under `home/learn/`, so a second head, or a second run, reads only what is new.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.detect.faces import crop_face
 from pipeline.errors import ConfigError
@@ -38,6 +40,8 @@ from pipeline.learn.heads import (
 from pipeline.models import graphs
 from pipeline.models.build import HEADS, HeadFile
 from pipeline.models.sources import Progress, write_atomically
+
+Names = NDArray[np.str_]
 
 SHRINKAGE = {"swap": 0.01, "synthesis": 0.01}
 FOLDS = 5
@@ -61,8 +65,8 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One face to extract: a picture as it is (`plain`), brought to a common size and codec (`levelled`), or self-blended
-    and then levelled (`blended`)."""
+    """One face to extract: of a picture as it is (`plain`), brought to a random size and codec (`levelled`), or
+    self-blended and then levelled (`blended`)."""
 
     picture: Picture
     variant: str
@@ -88,7 +92,7 @@ class HeadReport:
 
     def lines(self) -> Iterable[str]:
         """The report for people."""
-        yield f"{self.head}: {self.real} real, {self.fake} fake faces; shrinkage {self.shrinkage}; written to {self.path}"
+        yield f"{self.head}: {self.real} real, {self.fake} fake faces; shrinkage {self.shrinkage}; {self.path}"
         yield f"  cross-validated by picture  {self.cross_validated}"
         yield from (f"  without {name:38s}{figure}" for name, figure in self.left_out)
         yield from (f"  dev {name:42s}{figure}" for name, figure in self.dev)
@@ -108,7 +112,9 @@ def read_manifest(path: Path) -> tuple[Picture, ...]:
             if Path(r["file"]).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp")
         )
     except (OSError, KeyError, csv.Error) as error:
-        raise ConfigError(f"{path}: no manifest with file, label, family, source, licence and split: {error!r}") from error
+        raise ConfigError(
+            f"{path}: no manifest with file, label, family, source, licence and split: {error!r}"
+        ) from error
 
 
 def train_head(
@@ -134,7 +140,9 @@ def train_head(
     train = [row for row in train if row in table]
     features, fake = _stack(train, table)
     if fake.all() or not fake.any():
-        raise ConfigError(f"{manifest}: training {head} needs faces of both kinds, found {int(fake.sum())} fake of {len(fake)}")
+        raise ConfigError(
+            f"{manifest}: training {head} needs faces of both kinds, found {int(fake.sum())} fake of {len(fake)}"
+        )
     sources = np.array([row.picture.source for row in train])
 
     shrinkage = SHRINKAGE[head]
@@ -142,7 +150,9 @@ def train_head(
     held_out = np.zeros(len(train))
     folds = np.array([_hash(row.picture.file, seed) % FOLDS for row in train])
     for fold in range(FOLDS):
-        held_out[folds == fold] = fit_lda(features[folds != fold], fake[folds != fold], shrinkage)(features[folds == fold])
+        held_out[folds == fold] = fit_lda(features[folds != fold], fake[folds != fold], shrinkage)(
+            features[folds == fold]
+        )
     a, b = fit_platt(held_out, fake, _even_shares(sources))
     line = fit_lda(features, fake, shrinkage)
 
@@ -178,7 +188,9 @@ def _rows(head: str, pictures: Sequence[Picture], seed: int, limit: int | None) 
     fakes = [p for p in order if p.fake and p.family in TRAIN_FAKES[head]][:limit]
     train = [Row(p, "levelled") for p in reals]
     train += [Row(p, "blended") for p in reals] if head == "swap" else [Row(p, "levelled") for p in fakes]
-    looked_at = [p for p in pictures if p.split == "dev" and (p.family in DEV_FAKES[head] if p.fake else p.family == "real")]
+    looked_at = [
+        p for p in pictures if p.split == "dev" and (p.family in DEV_FAKES[head] if p.fake else p.family == "real")
+    ]
     return train, [Row(p, variant) for p in looked_at for variant in ("plain", "levelled")]
 
 
@@ -193,7 +205,8 @@ def _extract(
     if missing:
         reader = FaceReader(models_dir, home, progress)
         for done, row in enumerate(missing, 1):
-            known[_key(row)] = _features(row, root, reader, seed)
+            # Rounded before its first use, so that a run gives the same whether it reads or computes.
+            known[_key(row)] = _features(row, root, reader, seed).astype(np.float16).astype(np.float32)
             if done % 250 == 0 or done == len(missing):
                 progress(f"read {done} of {len(missing)} faces")
                 _save(store, known)
@@ -257,7 +270,7 @@ def _stack(rows: Sequence[Row], table: dict[Row, Matrix]) -> tuple[Matrix, Label
     return features, np.array([row.fake for row in rows], bool)
 
 
-def _source_groups(sources: np.ndarray, fake: Labels) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def _source_groups(sources: Names, fake: Labels) -> dict[str, Labels]:
     """Rows to leave out together: each source with enough reals, and all the small ones as one."""
     large = [s for s in sorted(set(sources)) if int(((sources == s) & ~fake).sum()) >= MIN_SOURCE]
     groups = {source: sources == source for source in large}
@@ -265,10 +278,9 @@ def _source_groups(sources: np.ndarray, fake: Labels) -> dict[str, np.ndarray]: 
     return {**groups, "the smaller sources together": rest} if rest.any() else groups
 
 
-def _even_shares(sources: np.ndarray) -> Vector:  # type: ignore[type-arg]
-    """A weight per row so that each source counts the same, except that a source of few faces counts for no more than them."""
-    names, at, counts = np.unique(sources, return_inverse=True, return_counts=True)
-    del names
+def _even_shares(sources: Names) -> Vector:
+    """A weight per row: a source counts for its faces, but for no more than 50, so that no large one sets the scale."""
+    _, at, counts = np.unique(sources, return_inverse=True, return_counts=True)
     return np.asarray(np.minimum(1.0, 50 / counts)[at], np.float64)
 
 
@@ -294,8 +306,6 @@ def _load(store: Path) -> dict[str, Matrix]:
 
 def _save(store: Path, known: dict[str, Matrix]) -> None:
     """Half precision is kept: its rounding is far below the noise of seven-bit weights."""
-    import io
-
     none = np.zeros(graphs.FEATURE_COUNT, np.float16)
     packed = io.BytesIO()
     np.savez(

@@ -1,7 +1,7 @@
 """Assembles `models/<name>/1/model.onnx` from the pinned sources and the committed heads.
 
-Idempotent: beside each built file lies nothing; what it was built from is noted under `home/built/`, and a model whose
-inputs and output are unchanged is left alone. The same inputs give the same bytes.
+Idempotent: what a model was built from is noted under `home/built/`, and one whose inputs and output are unchanged is
+left alone. The same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Recipe:
 
 
 def read_head(path: Path) -> graphs.HeadWeights:
-    """Read a head. Raises ConfigError when it is missing, malformed, or trained on other features than the encoder gives."""
+    """Read a head. Raises ConfigError when it is missing, malformed, or trained on other features than these."""
     try:
         head = msgspec.json.decode(path.read_bytes(), type=HeadFile)
     except OSError as error:
@@ -73,7 +73,9 @@ def read_head(path: Path) -> graphs.HeadWeights:
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
     if head.features != graphs.FEATURES or len(head.weight) != graphs.FEATURE_COUNT:
-        raise ConfigError(f"{path} was trained on {head.features!r}; the encoder gives {graphs.FEATURES!r}: train it again")
+        raise ConfigError(
+            f"{path} was trained on {head.features!r}; the encoder gives {graphs.FEATURES!r}: train it again"
+        )
     return graphs.HeadWeights(np.array(head.weight, np.float32), head.bias)
 
 

@@ -1,13 +1,13 @@
 """Weights in, ONNX graphs out: the four models as Triton serves them. Pure: no files, no network.
 
-Every graph takes pixels as a client has them (`uint8`, RGB, height × width × 3), so requests are small and no client can
-scale or swap channels differently from how the model was trained.
+Every graph takes pixels as a client has them (`uint8`, RGB, height × width × 3), so requests are small and no client
+can scale or swap channels differently from how the model was trained.
 
 The CLIP encoder is written anew rather than edited, for two reasons.
 - Its published 8-bit graph quantises activations with one scale for the whole batch, so that a score depends on what
   else is in the batch. Here every token has a scale of its own: a score is the same, bit for bit, in any company.
-- Its 8-bit weights overflow the 16-bit accumulators of CPUs that have AVX2 without VNNI (255·127·2 > 32767). Here weights
-  have seven bits (255·64·2 = 32640), which cannot.
+- Its 8-bit weights overflow the 16-bit accumulators of CPUs that have AVX2 without VNNI (255·127·2 > 32767). Here
+  weights have seven bits (255·64·2 = 32640), which cannot.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SIDE, PATCH, GRID, WIDTH, HEADS = 224, 16, 14, 768, 12
 TOKENS = GRID * GRID + 1
 
 FEATURE_BLOCKS = (7, 8, 9, 10)
-"""Blocks (counted from 0) whose tokens the face heads read: the middle of the encoder carries the traces of forgery best."""
+"""Blocks (counted from 0) whose tokens the face heads read: traces of forgery are clearest there, not at the end."""
 FEATURE_ROWS, FEATURE_COLS = slice(3, 12), slice(3, 11)
 """The patches inside the face, of 14 × 14."""
 FEATURES = "clip-b16 blocks 7-10 inner-face mean w7"
-"""Names what a head was trained on. Changes whenever the encoder's arithmetic changes: such a head must be retrained."""
+"""Names what a head was trained on. Change it when the encoder's arithmetic changes: heads must then be retrained."""
 FEATURE_COUNT = WIDTH * len(FEATURE_BLOCKS)
 
 _OPSET, _IR = 17, 8
@@ -73,7 +73,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
-    """CLIP's image tower. patch: width × 3 × 16 × 16; position: 197 × width, the class token's embedding already added."""
+    """CLIP's image tower. patch: width × 3 × 16 × 16; position: 197 × width, the class token in its first row."""
 
     patch: Floats
     position: Floats
@@ -140,7 +140,7 @@ def read_clip(model: onnx.ModelProto) -> Encoder:
 
 
 def face_forgery(encoder: Encoder, heads: dict[str, HeadWeights]) -> onnx.ModelProto:
-    """Face crops in (`face`, batch × 224 × 224 × 3), one probability per head out, and the `features` they were read from."""
+    """Face crops in (`face`, batch × 224 × 224 × 3), a probability per head out, and the `features` behind them."""
     graph = _Graph()
     x = _embed(graph, encoder, "face")
     pooled = []
@@ -174,7 +174,7 @@ def inner_face_mean() -> Floats:
 
 
 def clip_embedding(encoder: Encoder) -> onnx.ModelProto:
-    """Frames in (`image`, batch × 224 × 224 × 3), CLIP's image embedding out, of unit length: a dot product is a cosine."""
+    """Frames in (`image`, batch × 224 × 224 × 3), CLIP's embedding out, of unit length: a dot product is a cosine."""
     graph = _Graph()
     x = _embed(graph, encoder, "image")
     for block in encoder.blocks:
@@ -195,8 +195,8 @@ def face_detector(centerface: onnx.ModelProto) -> onnx.ModelProto:
     graph.take(old, renamed)
     channels = (1, 2, 2, 10)
     outputs = [_value(n, TensorProto.FLOAT, ("batch", c, "rows", "cols")) for n, c in zip(names, channels, strict=True)]
-    # Published for operator set 9. The six operators it uses (Conv, ConvTranspose, BatchNormalization, Relu, Add, Sigmoid)
-    # mean the same in set 17.
+    # Published for operator set 9. The six operators it uses (Conv, ConvTranspose, BatchNormalization, Relu, Add,
+    # Sigmoid) mean the same in set 17.
     return graph.model("face_detector", inputs=[_pixels("image", "height", "width")], outputs=outputs)
 
 
@@ -261,7 +261,7 @@ def _values(name: str, count: int) -> onnx.ValueInfoProto:
 
 
 def _embed(graph: _Graph, encoder: Encoder, pixels: str) -> str:
-    """Pixels to 197 tokens. Scaling to CLIP's mean and deviation is folded into the patch convolution: it costs nothing."""
+    """Pixels to 197 tokens. Scaling to CLIP's mean and deviation is folded into the patch convolution, at no cost."""
     mean, std = np.array(CLIP_MEAN, np.float64), np.array(CLIP_STD, np.float64)
     weight = encoder.patch / (255 * std)[None, :, None, None]
     bias = -(encoder.patch * (mean / std)[None, :, None, None]).sum(axis=(1, 2, 3))
@@ -295,7 +295,8 @@ def _linear(graph: _Graph, linear: Linear, x: str) -> str:
     """Integer product: each token is brought to −127…127 by its own largest value, stored as 1…255 round 128."""
     weight, scale = seven_bits(linear)
     largest = graph("ReduceMax", graph("Abs", x), axes=[-1], keepdims=1)
-    step = graph("Mul", graph("Max", largest, graph.const(np.array(1e-6, np.float32))), graph.const(np.array(1 / 127, np.float32)))
+    largest = graph("Max", largest, graph.const(np.array(1e-6, np.float32)))
+    step = graph("Mul", largest, graph.const(np.array(1 / 127, np.float32)))
     # Adding a half and cutting rounds, since everything is positive; one pass less than Round.
     shifted = graph("Add", graph("Div", x, step), graph.const(np.array(128.5, np.float32)))
     whole = graph("Cast", shifted, to=TensorProto.UINT8)

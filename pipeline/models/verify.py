@@ -75,7 +75,7 @@ def _folder(folder: Path, model: ModelSpec) -> Iterator[tuple[str, str]]:
     except ConfigError as error:
         yield "config.pbtxt", str(error)
     else:
-        if declared.name != folder.name:
+        if declared.name not in ("", folder.name):
             yield "config.pbtxt", f"names the model {declared.name!r}, its folder {folder.name!r}"
         yield from (("config.pbtxt", what) for what in differences("the detector", model, declared))
     if not (folder / MODEL_FILE).is_file():

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from pipeline.learn.heads import auc, auc_with_interval, fit_lda, fit_platt, operating_point, sigmoid
+
+
+def _cloud(seed: int, count: int, shift: float) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """Two normal clouds whose first two features are strongly tied; they differ along the narrow direction only."""
+    rng = np.random.default_rng(seed)
+    fake = rng.random(count) < 0.5
+    wide, narrow = rng.normal(0, 10, count), rng.normal(0, 0.3, count) + np.where(fake, shift, 0)
+    rest = rng.normal(0, 1, (count, 6))
+    return np.column_stack([wide + narrow, wide - narrow, rest]).astype(np.float32), fake
+
+
+def test_the_discriminant_finds_the_narrow_direction() -> None:
+    """The difference of means alone is blind here; the covariance shows where to look."""
+    features, fake = _cloud(0, 800, 1.2)
+    line = fit_lda(features, fake, 1e-4)
+    test, truth = _cloud(1, 800, 1.2)
+    assert auc(line(test), truth) > 0.98
+    assert line.weight[0] == pytest.approx(-line.weight[1], rel=0.1)
+    blunt = features[fake].mean(0) - features[~fake].mean(0)
+    assert auc(test @ blunt, truth) < 0.9
+
+
+def test_full_shrinkage_is_the_difference_of_means() -> None:
+    """At 1 the covariance is a multiple of the identity."""
+    features, fake = _cloud(2, 200, 1.0)
+    line = fit_lda(features, fake, 1.0)
+    difference = features[fake].mean(0, dtype=np.float64) - features[~fake].mean(0, dtype=np.float64)
+    cosine = line.weight @ difference / np.linalg.norm(line.weight) / np.linalg.norm(difference)
+    assert cosine == pytest.approx(1)
+
+
+def test_more_features_than_faces_can_be_fitted() -> None:
+    """Shrinkage makes the covariance invertible."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(20, 50)).astype(np.float32)
+    fake = np.arange(20) % 2 == 0
+    features[fake, 0] += 5
+    assert np.isfinite(fit_lda(features, fake, 0.1).weight).all()
+
+
+def test_few_faces_and_many_give_one_and_the_same_line() -> None:
+    """The short way for few faces solves the same equation as the long way."""
+    rng = np.random.default_rng(6)
+    features = rng.normal(size=(30, 40)).astype(np.float32)
+    fake = np.arange(30) % 3 == 0
+    short = fit_lda(features, fake, 0.2).weight
+    centred = features.astype(np.float64)
+    for kind in (False, True):
+        centred[fake == kind] -= centred[fake == kind].mean(axis=0)
+    covariance = centred.T @ centred / 28
+    shrunk = 0.8 * covariance + 0.2 * np.trace(covariance) / 40 * np.eye(40)
+    difference = features[fake].mean(0, dtype=np.float64) - features[~fake].mean(0, dtype=np.float64)
+    assert short == pytest.approx(np.linalg.solve(shrunk, difference))
+
+
+def test_one_class_alone_is_refused() -> None:
+    """There is nothing to tell apart."""
+    with pytest.raises(ValueError, match="both real and fake"):
+        fit_lda(np.zeros((4, 2), np.float32), np.ones(4, bool), 0.1)
+
+
+def test_a_calibrated_probability_means_what_it_says() -> None:
+    """Of crops drawn at even odds and given p near 0.8, about 80 % are fake, though the training odds were 1 to 4."""
+    rng = np.random.default_rng(4)
+    fake = rng.random(20_000) < 0.2
+    scores = rng.normal(0, 1, len(fake)) + np.where(fake, 2.0, 0.0)
+    a, b = fit_platt(scores, fake)
+    assert (a, b) == pytest.approx((2.0, -2.0), abs=0.15)
+    even = rng.random(40_000) < 0.5
+    fresh = rng.normal(0, 1, len(even)) + np.where(even, 2.0, 0.0)
+    p = sigmoid(a * fresh + b)
+    near = (p > 0.75) & (p < 0.85)
+    assert even[near].mean() == pytest.approx(0.8, abs=0.04)
+
+
+def test_calibration_of_separable_scores_stays_finite() -> None:
+    """Without overlap the slope would grow for ever; smoothed targets stop it."""
+    scores = np.concatenate([np.full(50, -3.0), np.full(50, 3.0)])
+    a, b = fit_platt(scores, scores > 0)
+    assert 0 < a < 10
+    assert abs(b) < 1
+    assert 0.9 < sigmoid(np.array([3 * a + b]))[0] < 1
+
+
+def test_the_area_counts_pairs_and_halves_ties() -> None:
+    """Against the definition, on a case small enough to count by hand."""
+    scores = np.array([0.1, 0.5, 0.5, 0.9])
+    fake = np.array([False, False, True, True])
+    assert auc(scores, fake) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+    assert np.isnan(auc(scores[:2], fake[:2]))
+
+
+def test_an_interval_holds_its_estimate_and_names_its_counts() -> None:
+    """Few faces give a wide interval, and the same seed the same one."""
+    rng = np.random.default_rng(5)
+    fake = np.arange(40) < 10
+    scores = rng.normal(0, 1, 40) + fake
+    estimate = auc_with_interval(scores, fake, 0, 300)
+    assert estimate.low < estimate.value < estimate.high
+    assert (estimate.real, estimate.fake) == (30, 10)
+    assert estimate == auc_with_interval(scores, fake, 0, 300)
+
+
+def test_an_operating_point_counts_both_kinds_from_the_threshold_up() -> None:
+    """A score equal to the threshold counts as above."""
+    point = operating_point(np.array([0.2, 0.5, 0.5, 0.9]), np.array([False, False, True, True]), 0.5)
+    assert (point.tpr, point.fpr) == (1.0, 0.5)
