@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(25.0, ge=0, description="Seconds that a stopping worker waits for what is under way.")
 
     fetch_schemes: CommaList = Field(("https", "s3", "gs", "az"), description="URI schemes that may be read.")
-    fetch_hosts: CommaList = Field((), description="Hosts that http(s) may read (exact or .suffix); empty: none.")
+    fetch_hosts: CommaList = Field(
+        (), description="Hosts that http(s) may read (exact or .suffix; :port unless the scheme's own); empty: none."
+    )
     fetch_buckets: CommaList = Field((), description="Buckets that s3, gs and az may read; empty: none.")
     fetch_roots: CommaList = Field((), description="Folders that file: may read; empty: none.")
     fetch_private_addresses: bool = Field(False, description="Allow private, loopback and link-local addresses.")

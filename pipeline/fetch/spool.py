@@ -147,7 +147,7 @@ def _is_dead(pid: int, run: str) -> bool:
         return True
     except PermissionError:
         return False
-    return pid == 0
+    return pid == 0  # which asked about our own group; no process has it
 
 
 class _WriteError(Exception):
