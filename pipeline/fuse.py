@@ -133,7 +133,7 @@ def _signal(family: Family, reports: Sequence[DetectorReport], fusion: Fusion) -
         note = _notes(asked)
         return Signal(family=family, status=SignalStatus.NOT_APPLICABLE, detectors=detectors, note=note)
 
-    coverage = math.fsum(_coverage(report, family) for report in due) / len(due)
+    coverage = _tidy(math.fsum(_coverage(report, family) for report in due) / len(due))
     sightings = [sighting for report in due for sighting in _sightings(report, family)]
     evidence = _evidence(sightings, fusion.evidence)
     if not sightings or coverage <= 0:
@@ -153,7 +153,7 @@ def _signal(family: Family, reports: Sequence[DetectorReport], fusion: Fusion) -
         # The unseen share may be anything: the bounds reach as far towards 0 and 1 as it is large.
         low=_tidy(max(0.0, probability - how.margin) * coverage),
         high=_tidy(1.0 - (1.0 - min(1.0, probability + how.margin)) * coverage),
-        coverage=_tidy(coverage),
+        coverage=coverage,
         evidence=evidence,
         detectors=detectors,
         note=_notes(due),
@@ -171,7 +171,7 @@ def _missing(
     return Signal(
         family=family,
         status=SignalStatus.MISSING,
-        coverage=_tidy(coverage),
+        coverage=coverage,
         evidence=evidence,
         detectors=detectors,
         note=note,
