@@ -102,7 +102,7 @@ def _other_schema(found: str, expected: str) -> str:
     return f"The schema is {found[:100]!r}{known}; {expected!r} was expected."
 
 
-_PATH = re.compile(r"^(?P<why>.*) - at `(?P<where>.*)`$", re.DOTALL)
+_PATH = re.compile(r"^(?P<why>.*) - at (?:`key` in )?`(?P<where>.*)`$", re.DOTALL)
 _BYTE = re.compile(r"^(?P<why>.*) \((?P<where>byte \d+)\)$", re.DOTALL)
 
 

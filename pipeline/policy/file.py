@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
 
-_PLACE = re.compile(r"^(?P<why>.*) - at `\$\.?(?P<where>.*)`$", re.DOTALL)
+_PLACE = re.compile(r"^(?P<why>.*) - at (?:`key` in )?`\$\.?(?P<where>.*)`$", re.DOTALL)
 _STEP = re.compile(r"^(rules|fail_modes)\[(\d+)\]")
 
 

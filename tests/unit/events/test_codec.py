@@ -103,6 +103,7 @@ def test_unknown_fields_are_let_through() -> None:
         (raw(uploaded_at="0001-01-01T00:00:00+10:00"), "$", "calendar"),
         (raw(sha256="0" * 64 + "\n"), "$.sha256", "length"),
         (raw(regions=["DE", "Germany"]), "$.regions[1]", "length"),
+        (raw(attributes={"a": 1}), "$.attributes[...]", "Expected `str`"),
         (raw(size=-1), "$.size", ">= 0"),
         (raw(size=2**63), "$.size", "<="),
         (raw(size=10**400), "$.size", "<="),
