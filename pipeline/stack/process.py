@@ -232,11 +232,14 @@ class Child:
         return f"{telling_lines(self._launch.log.read_text(errors='replace'))}\n(log: {self._launch.log})"
 
 
-def telling_lines(log: str, last: int = 10, errors: int = 10, width: int = 300) -> str:
-    """The last lines of a log, after the errors before them: servers go on to log their shutdown at length."""
-    lines = log.splitlines()
+def telling_lines(log: str, last: int = 10, errors: int = 10) -> str:
+    """The last lines of a log, after the errors before them: servers go on to log their shutdown at length.
+
+    Of a long line, which in a JSON log is a traceback, both ends are shown.
+    """
+    lines = [line if len(line) <= 800 else f"{line[:200]} … {line[-600:]}" for line in log.splitlines()]
     named = [line for line in lines[:-last] if _ERROR.search(line)][-errors:]
-    return "\n".join(line[:width] for line in (*named, *lines[-last:]))
+    return "\n".join((*named, *lines[-last:]))
 
 
 def backoff_s(failures: int) -> float:

@@ -208,6 +208,8 @@ def worker_environment(options: StackOptions, bootstrap_servers: str, triton_url
         "UNMASK_KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "UNMASK_TRITON_URL": triton_url,
     }
+    if options.broker == "embedded" and options.bootstrap_servers is None:
+        environment["UNMASK_KAFKA_IDEMPOTENCE"] = "false"  # the embedded broker gives out no producer ids
     if options.database_url is not None:
         environment["UNMASK_DATABASE_URL"] = options.database_url
     if options.media_roots:

@@ -226,3 +226,11 @@ def test_the_reason_is_found_far_above_the_end_of_a_log():
         "2026-11-22T03:03:42Z E 19 poll failed",
         *(f"unloading {i}" for i in range(40, 50)),
     ]
+
+
+def test_a_long_line_keeps_both_its_ends():
+    """A traceback in one line of JSON is told by its first and its last words."""
+    told = telling_lines("first words" + "x" * 10_000 + "last words")
+    assert told.startswith("first words")
+    assert told.endswith("last words")
+    assert len(told) < 1000
