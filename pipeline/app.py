@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import faust
 from aiohttp import web
@@ -26,7 +26,7 @@ from pipeline.agents.settle import settle_record
 from pipeline.agents.watch import AgentWatch, Progress
 from pipeline.agents.worker import WorkerApp, attach, sender, worker_app
 from pipeline.breaker import Breaker, BreakerPolicy, State
-from pipeline.decode.pool import DecodePool
+from pipeline.decode.pool import DecodePool, DecodeUsage
 from pipeline.decode.port import Clip, DecodeBudget
 from pipeline.detect.ensemble import detect
 from pipeline.detect.port import Findings, Infer, ModelSpec, Tensors
@@ -36,7 +36,6 @@ from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events import MediaDecided, MediaEnforced, MediaUploaded, ReviewDecided
 from pipeline.events.values import Failure
 from pipeline.fetch.factory import from_settings as fetch_from_settings
-from pipeline.fetch.port import Fetch
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import KnownContent, SettledReview
 from pipeline.metrics import Metrics
@@ -76,7 +75,7 @@ def metrics_for(policy: Policy, registry: CollectorRegistry) -> Metrics:
 
 @asynccontextmanager
 async def screening(
-    settings: Settings, policy: Policy, metrics: Metrics, known: Known, fetch: Fetch | None = None
+    settings: Settings, policy: Policy, metrics: Metrics, known: Known
 ) -> AsyncIterator[tuple[Screening, Triton]]:
     """Everything that `screen` needs, opened, and closed at the end.
 
@@ -85,24 +84,20 @@ async def screening(
         policy: what to decide by.
         metrics: where stage times, breaker states and decoder deaths are counted.
         known: looks up contents that were judged before.
-        fetch: used instead of the sources that the settings allow.
     """
     registry = load_registry(settings.detectors_file)
     async with AsyncExitStack() as parts:
         triton = Triton(settings.triton_url, concurrency=settings.triton_concurrency, timeout=settings.triton_timeout)
         parts.push_async_callback(triton.close)
-        pool = DecodePool(
-            settings.decode_workers,
-            DecodeBudget(
-                frames=settings.decode_frames,
-                max_side=settings.decode_max_side,
-                wall_seconds=settings.decode_wall_seconds,
-                memory_bytes=settings.decode_memory_bytes,
-            ),
-            on_death=lambda reason: metrics.decoder_deaths.labels(reason.value).inc(),
+        budget = DecodeBudget(
+            frames=settings.decode_frames,
+            max_side=settings.decode_max_side,
+            wall_seconds=settings.decode_wall_seconds,
+            memory_bytes=settings.decode_memory_bytes,
         )
-        await asyncio.to_thread(pool.start)
-        parts.push_async_callback(asyncio.to_thread, pool.close)
+        observe = partial(_count_deaths, metrics)
+        pool = await parts.enter_async_context(DecodePool(settings.decode_workers, budget, observe=observe))
+        fetch = await parts.enter_async_context(fetch_from_settings(settings))
         infer = _resilient(triton, breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, metrics))
 
         async def ask(clip: Clip, within: float) -> Findings:
@@ -110,7 +105,7 @@ async def screening(
 
         yield (
             Screening(
-                fetch=fetch or fetch_from_settings(settings),
+                fetch=fetch,
                 decode=pool,
                 detect=ask,
                 known=known,
@@ -132,8 +127,8 @@ def breaker(name: str, stage: Stage, reason: Reason, metrics: Metrics) -> Breake
     return Breaker(name, BreakerPolicy(failures=5, open_seconds=2.0), stage=stage, reason=reason, on_state=on_state)
 
 
-def run_worker(settings: Settings) -> NoReturn:
-    """Run until a signal: every agent, in one process. Exits non-zero when it had to crash."""
+def run_worker(settings: Settings) -> None:
+    """Run until a signal: every agent, in one process. Ends the process, non-zero when it had to crash."""
     policy = load_policy(settings.policy_file)
     prometheus = CollectorRegistry()
     metrics = metrics_for(policy, prometheus)
@@ -261,6 +256,11 @@ def _resilient(infer: Infer, guard: Breaker) -> Infer:
         return await retry(lambda: guard.call(once), within=within, policy=RetryPolicy(first=0.1, longest=2.0))
 
     return resilient
+
+
+def _count_deaths(metrics: Metrics, usage: DecodeUsage) -> None:
+    if usage.reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT):
+        metrics.decoder_deaths.labels(usage.reason.value).inc()
 
 
 def _count(metrics: Metrics, decided: MediaDecided, routed: Routed, first: bool) -> None:

@@ -27,7 +27,8 @@ class OrderedConsumer(driver.Consumer):
 
     def committed_to(self, partition: TP) -> int | None:
         """The offset that the next owner of the partition would begin at; None before anything is known."""
-        return self._committed_offset[partition]
+        offset: int | None = self._committed_offset[partition]
+        return offset
 
 
 class IdempotentProducer(driver.Producer):

@@ -1,0 +1,370 @@
+"""`unmask …`: thin commands, one per verb. People get tables, machines get `--json`; trouble goes to stderr.
+
+Exit status: 0 done; 1 what was asked about does not hold (a violation, a difference); 2 the operator has to change
+something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipeline import VERSION, log
+from pipeline.errors import Reason, Stage, UnmaskError
+from pipeline.events.values import Surface
+from pipeline.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Screen uploaded media for deepfakes and manipulation, on a Kafka stream.")
+stack_app = typer.Typer(no_args_is_help=True, help="Every part on one machine.")
+topics_app = typer.Typer(no_args_is_help=True, help="The topics of a cluster.")
+models_app = typer.Typer(no_args_is_help=True, help="The Triton model repository.")
+policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
+app.add_typer(stack_app, name="stack")
+app.add_typer(topics_app, name="topics")
+app.add_typer(models_app, name="models")
+app.add_typer(policy_app, name="policy")
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+class BrokerChoice(StrEnum):
+    """Which broker `stack up` and `demo` start."""
+
+    EMBEDDED = "embedded"
+    KAFKA = "kafka"
+
+
+def main() -> NoReturn:
+    """The entry point: errors of Unmask's own end with a sentence and status 2, not with a traceback."""
+    try:
+        app()
+    except UnmaskError as error:
+        err.print(f"[red]unmask:[/red] {error}", highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(VERSION)
+
+
+@app.command()
+def worker() -> None:
+    """Run the agents (screen, route, settle) until a signal. Settings come from the environment."""
+    from pipeline.app import run_worker
+
+    settings = Settings()
+    log.configure(settings.log_level, settings.log_format)
+    run_worker(settings)
+
+
+@app.command()
+def settings() -> None:
+    """List every setting: its environment variable, what it is now, what it means."""
+    now = Settings()
+    table = Table("variable", "value", "meaning", title="Settings")
+    for name, field in Settings.model_fields.items():
+        table.add_row(f"UNMASK_{name.upper()}", str(getattr(now, name)), field.description)
+    out.print(table)
+
+
+@app.command()
+def screen(
+    files: Annotated[list[Path], typer.Argument(help="Images, videos or sound files.")],
+    surface: Annotated[Surface, typer.Option(help="Where the uploads are meant to appear.")] = Surface.POST,
+    as_json: AsJson = False,
+) -> None:
+    """Judge local files through the same stages as the stream, without Kafka."""
+    from pipeline.local import screen_files, triton_at_hand
+    from pipeline.policy.file import load
+    from pipeline.show import screened_table
+
+    for path in files:
+        if not path.is_file():
+            raise UnmaskError(f"no such file: {path}")
+    log.configure("error", "console")
+    policy = load(Settings().policy_file)
+
+    async def judge() -> Any:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as progress:
+            bar = progress.add_task("starting", total=len(files))
+            async with triton_at_hand(Settings(), lambda what: progress.update(bar, description=what)) as url:
+                progress.update(bar, description="screening")
+                at_hand = Settings().model_copy(update={"triton_url": url})
+                return await screen_files(files, at_hand, policy, surface, lambda _: progress.advance(bar))
+
+    done = asyncio.run(judge())
+    if as_json:
+        out.print_json(msgspec.json.encode([each.decided for each in done]).decode())
+    else:
+        out.print(screened_table(done))
+
+
+@stack_app.command("up")
+def stack_up(
+    broker: Annotated[BrokerChoice, typer.Option(help="embedded: from PyPI; kafka: Apache Kafka 4 (Java 17).")] = (
+        BrokerChoice.EMBEDDED
+    ),
+    kafka_nodes: Annotated[int, typer.Option(min=1, max=3, help="1 or 3.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes.")] = 1,
+    media_root: Annotated[list[Path] | None, typer.Option(help="A folder that `file:` URIs may be read from.")] = None,
+    triton_url: Annotated[str | None, typer.Option(help="gRPC address of a Triton that runs already.")] = None,
+) -> None:
+    """Start and supervise broker, topics, Triton and workers; Ctrl-C ends all."""
+    from pipeline.show import listening_table
+    from pipeline.stack.up import Stack
+
+    options = _stack_options(broker, kafka_nodes, workers, tuple(media_root or ()), triton_url)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    with err.status("starting") as status:
+        stack = Stack(options, lambda event: status.update(f"{event.part}: {event.kind} {event.detail}"[:100])).start()
+    try:
+        out.print(listening_table(stack.listening))
+        out.print("Ctrl-C ends everything.")
+        ended.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        with err.status("ending"):
+            stack.stop()
+
+
+@topics_app.command("diff")
+def topics_diff(as_json: AsJson = False) -> None:
+    """What a cluster's topics lack; status 1 when something does."""
+    from pipeline.kafka import client_config
+    from pipeline.topics import diff
+
+    changes = diff(_topic_specs(), client_config(Settings()))
+    _show_changes(changes, as_json)
+    raise typer.Exit(1 if changes else 0)
+
+
+@topics_app.command("apply")
+def topics_apply(
+    raise_partitions: Annotated[bool, typer.Option(help="Add partitions where there are fewer.")] = False,
+    alter_config: Annotated[bool, typer.Option(help="Set what differs in existing topics.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create the missing topics; change existing ones where asked. Never deletes."""
+    from pipeline.kafka import client_config
+    from pipeline.topics import apply
+
+    changes = apply(
+        _topic_specs(),
+        client_config(Settings()),
+        replication=Settings().kafka_replication,
+        raise_partitions=raise_partitions,
+        alter_config=alter_config,
+    )
+    _show_changes(changes, as_json)
+    raise typer.Exit(0 if all(change.applied for change in changes) else 1)
+
+
+@app.command()
+def audit(as_json: AsJson = False) -> None:
+    """Prove from topics and ledger that every upload has exactly one outcome; status 1 when it has not."""
+    from pipeline.audit_facts import run_audit
+    from pipeline.kafka import client_config
+    from pipeline.ledger.ledger import Ledger
+    from pipeline.show import audit_tables
+
+    ledger = Ledger(Settings().ledger_url)
+    report = run_audit(client_config(Settings()), ledger)
+    ledger.close()
+    if as_json:
+        out.print_json(msgspec.json.encode(report).decode())
+    else:
+        out.print(audit_tables(report))
+    raise typer.Exit(0 if report.holds else 1)
+
+
+@app.command()
+def replay(
+    stage: Annotated[Stage | None, typer.Option(help="Only what failed in this stage.")] = None,
+    reason: Annotated[Reason | None, typer.Option(help="Only what failed for this reason.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only what was buried at or after this time (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Only what was buried before this time (UTC).")] = None,
+    media_id: Annotated[str | None, typer.Option(help="Only this upload.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send them; without it, only show what would be sent.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish dead letters again, each as a new round of its upload. Without `--send` it only shows which."""
+    from pipeline.kafka import client_config
+    from pipeline.replay import Selection
+    from pipeline.replay import replay as run
+    from pipeline.show import replay_table, utc
+
+    selection = Selection(stage=stage, reason=reason, since=utc(since), until=utc(until), media_id=media_id)
+    plan = run(client_config(Settings()), selection, dry_run=not send)
+    if as_json:
+        out.print_json(msgspec.json.encode(plan).decode())
+    else:
+        out.print(replay_table(plan))
+
+
+@app.command()
+def publish(
+    files: Annotated[list[Path], typer.Argument(help="Files inside a folder that the workers may read.")],
+    surface: Annotated[Surface, typer.Option(help="Where the uploads appear.")] = Surface.POST,
+    declared_synthetic: Annotated[bool, typer.Option(help="The uploader says that it is synthetic.")] = False,
+) -> None:
+    """Publish an upload event for each file, as a platform would; prints the media ids."""
+    from pipeline.kafka import client_config
+    from pipeline.publish import publish_files
+
+    for upload in publish_files(client_config(Settings()), files, surface=surface, declared=declared_synthetic):
+        out.print(f"{upload.media_id}  {upload.uri}", highlight=False, soft_wrap=True)
+
+
+@models_app.command("build")
+def models_build() -> None:
+    """Assemble the repository from pinned, hashed sources and the committed heads."""
+    from pipeline.models.build import build
+
+    with err.status("models") as status:
+        report = build(Settings().models_dir, Settings().home, status.update)
+    table = Table("model", "MB", "seconds", "")
+    for model in report.models:
+        state = "built" if model.fresh else "up to date"
+        table.add_row(model.name, f"{model.size / 1e6:.1f}", f"{model.seconds:.1f}", state)
+    out.print(table)
+
+
+@models_app.command("verify")
+def models_verify(
+    server: Annotated[bool, typer.Option(help="Ask the server at UNMASK_TRITON_URL too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every detector's tensors with config.pbtxt and the running server; status 1 on a difference."""
+    from pipeline.detect.registry import load
+    from pipeline.detect.triton import Triton
+    from pipeline.models.verify import verify
+
+    async def compare() -> Any:
+        client = Triton(Settings().triton_url) if server else None
+        try:
+            return await verify(Settings().models_dir, load(Settings().detectors_file), client)
+        finally:
+            if client is not None:
+                await client.close()
+
+    report = asyncio.run(compare())
+    if as_json:
+        out.print_json(msgspec.json.encode(report).decode())
+    else:
+        for difference in report.differences:
+            out.print(f"[red]differs[/red] {difference}", highlight=False)
+        out.print(f"{len(report.models)} models compared, {len(report.differences)} differences")
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@models_app.command("train")
+def models_train(
+    head: Annotated[str, typer.Argument(help="swap or synthesis.")],
+    manifest: Annotated[Path, typer.Option(help="CSV: file, label, family, source, licence, split.")],
+    output: Annotated[Path | None, typer.Option(help="Where the head goes; its model folder when not given.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same head.")] = 0,
+) -> None:
+    """Train a head of face_forgery from a manifest, on two cores in minutes."""
+    from pipeline.learn.train import train_head
+
+    models = Settings().models_dir
+    place = output or models / "face_forgery" / f"{head}.json"
+    report = train_head(head, manifest, models, place, home=Settings().home, seed=seed, progress=err.print)
+    out.print(report)
+
+
+@policy_app.command("check")
+def policy_check(file: Annotated[Path | None, typer.Argument(help="The one in use when not given.")] = None) -> None:
+    """Read a policy file and say what it holds, or what is wrong with it."""
+    from pipeline.policy.file import load
+
+    policy = load(file or Settings().policy_file)
+    out.print(
+        f"{policy.version}: {len(policy.rules)} rules, {len(policy.fail_modes)} fail modes, queues:", highlight=False
+    )
+    for queue in policy.queues:
+        out.print(f"  {queue}", highlight=False)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option(help="Stay up afterwards, until Ctrl-C.")] = False,
+    broker: Annotated[BrokerChoice, typer.Option(help="embedded or kafka.")] = BrokerChoice.EMBEDDED,
+) -> None:
+    """Generate sample media, run them through the whole stack, and show what came out."""
+    from pipeline.demo.run import run_demo
+
+    raise typer.Exit(run_demo(Settings(), broker.value, keep=keep, console=out))
+
+
+def _topic_specs() -> Any:
+    from pipeline.policy.file import load
+    from pipeline.topology import topics
+
+    return topics(load(Settings().policy_file).queues, Settings().kafka_partitions)
+
+
+def _stack_options(
+    broker: BrokerChoice, nodes: int, workers: int, roots: tuple[Path, ...], triton_url: str | None
+) -> Any:
+    from pipeline.kafka import client_config
+    from pipeline.models.build import build
+    from pipeline.stack.up import StackOptions
+
+    now = Settings()
+    if triton_url is None:
+        with err.status("models") as status:
+            build(now.models_dir, now.home, status.update)
+    existing = now.kafka_bootstrap_servers
+    return StackOptions(
+        home=now.home,
+        models_dir=now.models_dir,
+        topics=_topic_specs(),
+        broker=broker.value,
+        kafka_nodes=3 if nodes == 3 else 1,
+        workers=workers,
+        media_roots=roots,
+        fetch_schemes=now.fetch_schemes,
+        database_url=now.database_url,
+        bootstrap_servers=existing,
+        security=client_config(now) if existing else {},
+        replication=now.kafka_replication,
+        triton_url=triton_url,
+    )
+
+
+def _show_changes(changes: Any, as_json: bool) -> None:
+    if as_json:
+        out.print_json(msgspec.json.encode(changes).decode())
+        return
+    for change in changes:
+        out.print(f"{'done' if change.applied else 'differs'}  {change}", highlight=False, soft_wrap=True)
+    if not changes:
+        out.print("every topic is as it should be")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Values as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Group
+from rich.table import Table
+
+from pipeline.audit import AuditReport
+from pipeline.events import MediaDecided
+from pipeline.events.values import Action, Signal, SignalStatus
+from pipeline.local import Screened
+from pipeline.replay import ReplayPlan
+from pipeline.stack.up import Listener
+
+COLOURS = {
+    Action.ALLOW: "green",
+    Action.LABEL: "cyan",
+    Action.LIMIT: "yellow",
+    Action.HOLD: "magenta",
+    Action.REMOVE: "red",
+}
+
+
+def action(value: Action) -> str:
+    """An action in its colour."""
+    return f"[{COLOURS[value]}]{value.value}[/]"
+
+
+def signal(value: Signal) -> str:
+    """`face swap 0.91 (0.84–0.95)`, or why there is no number."""
+    name = value.family.value.replace("_", " ")
+    if value.probability is None:
+        return f"{name} {value.status.value.replace('_', ' ')}"
+    band = "" if value.low is None or value.high is None else f" ({value.low:.2f}–{value.high:.2f})"
+    unsure = " unsure" if value.status is SignalStatus.ABSTAINED else ""
+    return f"{name} {value.probability:.2f}{band}{unsure}"
+
+
+def screened_table(done: Iterable[Screened]) -> Table:
+    """What `unmask screen` found."""
+    table = Table("file", "kind", "looked at", "signals", "action", "queue", "why", title="Screened", show_lines=True)
+    for each in done:
+        decided = each.decided
+        review = decided.decision.review
+        table.add_row(
+            each.path.name,
+            decided.facts.kind.value if decided.facts else "–",
+            looked_at(decided),
+            "\n".join(signal(s) for s in decided.signals if s.status is not SignalStatus.NOT_APPLICABLE) or "–",
+            action(decided.decision.action),
+            review.queue if review else "–",
+            "\n".join(decided.decision.reasons) or "–",
+        )
+    return table
+
+
+def looked_at(decided: MediaDecided) -> str:
+    """`24 frames, gap ≤ 5.0 s`: the coverage in words."""
+    sampling = decided.sampling
+    if sampling is None:
+        return "nothing"
+    parts = []
+    if sampling.looked_at:
+        parts.append(f"{len(sampling.looked_at)} frame{'s' if len(sampling.looked_at) > 1 else ''}")
+    if sampling.largest_gap:
+        parts.append(f"gap ≤ {sampling.largest_gap:.1f} s")
+    if sampling.audio_seconds:
+        parts.append(f"{sampling.audio_seconds:.0f} s sound")
+    return ", ".join(parts) or "nothing"
+
+
+def listening_table(rows: Sequence[Listener]) -> Table:
+    """What listens where."""
+    table = Table("part", "what", "address", title="Listening")
+    for row in rows:
+        table.add_row(row.part, row.what, row.address)
+    return table
+
+
+def audit_tables(report: AuditReport) -> Group:
+    """The counts, then every violation."""
+    counts = Table("what", "count", title="Audit")
+    for owner in (report.counts, report.duplicates):
+        for name in owner.__dataclass_fields__:
+            prefix = "repeats of " if owner is report.duplicates else ""
+            counts.add_row(prefix + name.replace("_", " "), str(getattr(owner, name)))
+    lines = [f"[red]{finding}[/red]" for finding in report.violations]
+    lines += [f"[yellow]incomplete: {topic} no longer holds all that was written[/]" for topic in report.incomplete]
+    verdict = "[green]the invariant holds[/]" if report.holds else f"[red]{len(report.violations)} violations[/]"
+    return Group(counts, *lines, verdict)
+
+
+def replay_table(plan: ReplayPlan) -> Group:
+    """What was sent again, or would be."""
+    table = Table("media id", "stage", "reason", "buried at", "round", "detail", title="Replay")
+    for resend in plan.resends:
+        letter = resend.letter
+        table.add_row(
+            letter.media_id or "–",
+            letter.failure.stage,
+            letter.failure.reason,
+            f"{letter.buried_at:%Y-%m-%d %H:%M:%S}",
+            str(resend.round or "–"),
+            letter.failure.detail[:80],
+        )
+    done = "sent" if plan.sent else "would be sent; repeat with --send to do it"
+    return Group(table, f"{len(plan.resends)} {done}, {plan.already} were sent again before")
+
+
+def utc(value: datetime | None) -> datetime | None:
+    """A time from the command line, as UTC when it names no zone."""
+    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
