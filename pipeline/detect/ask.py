@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -12,8 +13,9 @@ from pipeline.errors import ItemError
 
 T = TypeVar("T")
 
-_JUST_LATE = 0.05
-"""Seconds before the deadline from which a failure counts as lateness: whoever was told the deadline gives up then."""
+_MARGIN = 0.05
+_JUST_LATE = 2 * _MARGIN
+"""Seconds before the deadline from which a failure counts as lateness: whoever was told `left` gives up then."""
 
 _log = log.get(__name__)
 
@@ -60,7 +62,7 @@ async def ask(
             late = late or loop.time() >= until - _JUST_LATE
             troubles[i] = f"{error.reason}: {error.detail}"
         except Exception as error:  # noqa: BLE001 - reported and logged, see above
-            _log.error("detector_bug", exc_info=error)
+            _log.error("detector_bug", exception="".join(traceback.format_exception(error)))
             troubles[i] = f"{type(error).__name__}: {error}"
 
     try:
@@ -70,3 +72,9 @@ async def ask(
     except TimeoutError:
         late = True
     return Answers(tuple(given), tuple(dict.fromkeys(filter(None, troubles))), late)
+
+
+def left(until: float) -> float:
+    """Seconds to tell whom one asks: a little less than there is, so that it gives up, and its breaker hears of it,
+    before it is cut off."""
+    return until - _MARGIN - asyncio.get_running_loop().time()

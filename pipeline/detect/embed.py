@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.decode.port import Clip, Keyframe
+from pipeline.detect.ask import left
 from pipeline.detect.frames import resized, spread
 from pipeline.detect.port import Infer, ModelSpec, TensorSpec
 
@@ -44,8 +45,7 @@ class Embed:
         """
         frame = await asyncio.to_thread(most_telling, spread(clip.keyframes, self.candidates))
         small = await asyncio.to_thread(resized, frame.image, _SIDE, _SIDE)
-        left = until - asyncio.get_running_loop().time()
-        outputs = await infer(self.model, {"image": small[None]}, within=left)
+        outputs = await infer(self.model, {"image": small[None]}, within=left(until))
         return bytes(outputs["embedding"][0].astype("<f2").tobytes())
 
 

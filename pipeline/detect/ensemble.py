@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from pipeline.decode.port import Clip
-from pipeline.detect.ask import ask
+from pipeline.detect.ask import ask, left
 from pipeline.detect.find_faces import Found
 from pipeline.detect.port import Detector, DetectorReport, Findings, Infer, Probe, ReportStatus, Score, View
 from pipeline.detect.registry import Entry, Registry
@@ -87,8 +87,7 @@ async def _ask(detector: Detector, probe: Probe, infer: Infer, until: float) -> 
     if detector.model is None:
         outputs = probe.tensors
     else:
-        left = until - asyncio.get_running_loop().time()
-        outputs = await infer(detector.model, probe.tensors, within=left)
+        outputs = await infer(detector.model, probe.tensors, within=left(until))
     scores = detector.interpret(probe, outputs)
     for score in scores:
         if not (math.isfinite(score.value) and 0 <= score.value <= 1):

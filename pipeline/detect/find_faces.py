@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar
 
 from pipeline.decode.port import Clip, Keyframe
-from pipeline.detect.ask import ask
+from pipeline.detect.ask import ask, left
 from pipeline.detect.faces import Letterbox, decode_centerface, letterbox
 from pipeline.detect.frames import spread
 from pipeline.detect.port import Face, Infer, ModelSpec, ReportStatus, Tensors, TensorSpec
@@ -33,6 +33,8 @@ class FindFaces:
     Args:
         frames: keyframes looked at, spread over the clip.
         longest: the long side, pixels, that a frame is shrunk to; faces under about 10 pixels there are not found.
+        again: the long side at which a frame without a face is looked at once more: a face that fills the frame, as in
+            a profile picture, is too large to be found at the first.
         min_score: the detector's own score from which something is a face.
         same_face: overlap (intersection over union) from which two boxes in consecutive keyframes are one track.
         at_once: frames under way at once, which bounds memory.
@@ -40,6 +42,7 @@ class FindFaces:
 
     frames: int = 24
     longest: int = 640
+    again: int = 256
     min_score: float = 0.5
     same_face: float = 0.3
     at_once: int = 4
@@ -59,8 +62,8 @@ class FindFaces:
     )
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.longest < 32 or self.at_once < 1:
-            raise ValueError("frames and at_once must be at least 1, longest at least 32")
+        if self.frames < 1 or self.at_once < 1 or min(self.longest, self.again) < 32:
+            raise ValueError("frames and at_once must be at least 1, longest and again at least 32")
         if not (0 <= self.min_score < 1 and 0 < self.same_face <= 1):
             raise ValueError("min_score and same_face are shares")
 
@@ -82,9 +85,14 @@ class FindFaces:
         return Found(faces, coverage, detail=answers.detail)
 
     async def _look(self, frame: Keyframe, infer: Infer, until: float) -> list[Face]:
-        boxed = await asyncio.to_thread(letterbox, frame.image, self.longest)
-        left = until - asyncio.get_running_loop().time()
-        outputs = await infer(self.model, {"image": boxed.image[None]}, within=left)
+        faces = await self._look_at(self.longest, frame, infer, until)
+        if not faces and self.again < min(self.longest, max(frame.image.shape[:2])):
+            faces = await self._look_at(self.again, frame, infer, until)
+        return faces
+
+    async def _look_at(self, longest: int, frame: Keyframe, infer: Infer, until: float) -> list[Face]:
+        boxed = await asyncio.to_thread(letterbox, frame.image, longest)
+        outputs = await infer(self.model, {"image": boxed.image[None]}, within=left(until))
         return await asyncio.to_thread(self.read, frame, boxed, outputs)
 
     def read(self, frame: Keyframe, boxed: Letterbox, outputs: Tensors) -> list[Face]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,8 +75,11 @@ class Registry:
 
 
 def _version(name: str, version: str, made: object) -> str:
-    options = repr(made)
-    own = "" if options == repr(type(made)()) else f"+{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+    options = fields(made) if is_dataclass(made) else ()
+    changed = [
+        (field.name, getattr(made, field.name)) for field in options if getattr(made, field.name) != field.default
+    ]
+    own = f"+{hashlib.sha256(repr(changed).encode()).hexdigest()[:8]}" if changed else ""
     return f"{name}@{version}{own}"
 
 
