@@ -9,13 +9,21 @@ OPTIONS = {"home": Path("/home-of-it"), "models_dir": Path("/models"), "topics":
 
 def test_a_worker_gets_the_addresses_of_its_stack_and_the_environment_of_its_caller():
     """Broker, Triton, home and models are set; what the caller has set otherwise is passed on."""
-    assert worker_environment(StackOptions(**OPTIONS), "broker:1", "triton:2") == {
+    assert worker_environment(StackOptions(**OPTIONS, broker="kafka"), "broker:1", "triton:2") == {
         "PATH": "/bin",
         "UNMASK_HOME": "/home-of-it",
         "UNMASK_MODELS_DIR": "/models",
         "UNMASK_KAFKA_BOOTSTRAP_SERVERS": "broker:1",
         "UNMASK_TRITON_URL": "triton:2",
     }
+
+
+def test_the_producer_is_idempotent_except_on_the_embedded_broker():
+    """The embedded broker gives out no producer ids; every other, also an existing cluster, does."""
+    key = "UNMASK_KAFKA_IDEMPOTENCE"
+    assert worker_environment(StackOptions(**OPTIONS), "", "")[key] == "false"
+    assert key not in worker_environment(StackOptions(**OPTIONS, broker="kafka"), "", "")
+    assert key not in worker_environment(StackOptions(**OPTIONS, bootstrap_servers="there:9092"), "", "")
 
 
 def test_media_roots_open_the_file_scheme_for_those_folders_only():
