@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ from pipeline.models.sources import Progress, write_atomically
 
 Names = NDArray[np.str_]
 
-SHRINKAGE = {"swap": 0.01, "synthesis": 0.01}
+SHRINKAGE = 0.3
+"""How far the covariance is drawn towards a sphere. Chosen on left-out sources of the swap head, used for both."""
 FOLDS = 5
 MIN_SOURCE = 10
 """A source is left out on its own when it has at least so many real faces; smaller ones are left out together."""
@@ -90,6 +92,9 @@ class HeadReport:
     dev: tuple[tuple[str, Estimate], ...]
     points: tuple[tuple[str, tuple[OperatingPoint, ...]], ...]
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def lines(self) -> Iterable[str]:
         """The report for people."""
         yield f"{self.head}: {self.real} real, {self.fake} fake faces; shrinkage {self.shrinkage}; {self.path}"
@@ -127,10 +132,11 @@ def train_head(
     seed: int = 0,
     progress: Progress = lambda _: None,
     limit: int | None = None,
+    shrinkage: float = SHRINKAGE,
 ) -> HeadReport:
-    """Train one head and write it to `out/<head>.json`; the same manifest and seed give the same head.
+    """Train one head and write it to the file `out`; the same manifest and seed give the same head.
 
-    `limit`: read at most so many real training pictures (a quick look). Raises ConfigError.
+    `limit`: read at most so many real and so many fake training pictures, from all sources in turn. Raises ConfigError.
     """
     if head not in HEADS:
         raise ConfigError(f"no such head: {head}; there are {', '.join(HEADS)}")
@@ -145,7 +151,6 @@ def train_head(
         )
     sources = np.array([row.picture.source for row in train])
 
-    shrinkage = SHRINKAGE[head]
     progress(f"fitting {head} on {len(fake)} faces")
     held_out = np.zeros(len(train))
     folds = np.array([_hash(row.picture.file, seed) % FOLDS for row in train])
@@ -166,7 +171,7 @@ def train_head(
 
     report = HeadReport(
         head=head,
-        path=out / f"{head}.json",
+        path=out,
         real=int((~fake).sum()),
         fake=int(fake.sum()),
         shrinkage=shrinkage,
@@ -176,14 +181,12 @@ def train_head(
         points=points,
     )
     _write(report, line, (a, b), manifest, seed)
-    for told in report.lines():
-        progress(told)
     return report
 
 
 def _rows(head: str, pictures: Sequence[Picture], seed: int, limit: int | None) -> tuple[list[Row], list[Row]]:
     """What to extract for training, and for the development test (each picture as it is, and levelled)."""
-    order = sorted((p for p in pictures if p.split == "train"), key=lambda p: _hash(p.file, seed))
+    order = _in_turn([p for p in pictures if p.split == "train"], seed)
     reals = [p for p in order if not p.fake and p.family == "real"][:limit]
     fakes = [p for p in order if p.fake and p.family in TRAIN_FAKES[head]][:limit]
     train = [Row(p, "levelled") for p in reals]
@@ -192,6 +195,16 @@ def _rows(head: str, pictures: Sequence[Picture], seed: int, limit: int | None) 
         p for p in pictures if p.split == "dev" and (p.family in DEV_FAKES[head] if p.fake else p.family == "real")
     ]
     return train, [Row(p, variant) for p in looked_at for variant in ("plain", "levelled")]
+
+
+def _in_turn(pictures: Sequence[Picture], seed: int) -> list[Picture]:
+    """Shuffled, and one of each source in turn: the first so many of them are as diverse as they can be."""
+    taken: Counter[tuple[str, bool]] = Counter()
+    turns = []
+    for picture in sorted(pictures, key=lambda p: _hash(p.file, seed)):
+        turns.append((taken[picture.source, picture.fake], picture))
+        taken[picture.source, picture.fake] += 1
+    return [picture for _, picture in sorted(turns, key=lambda turn: turn[0])]
 
 
 def _extract(

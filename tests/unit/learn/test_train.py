@@ -46,7 +46,7 @@ def test_a_head_is_trained_written_and_reported(head: str, tmp_path: Path, monke
     rows += [f"g{i}.jpg,fake,gan_face,c/x:{i},MIT,{'dev' if i % 5 == 0 else 'train'}" for i in range(40)]
     rows += [f"s{i}.jpg,fake,face_swap,d/x:{i},MIT,dev" for i in range(8)] + ["clip.mp4,real,real,a/x,MIT,train"]
     manifest.write_text(HEADER + "\n".join(rows), "utf-8")
-    report = train_head(head, manifest, tmp_path, tmp_path / "out", home=tmp_path / "home", seed=1)
+    report = train_head(head, manifest, tmp_path, tmp_path / "out.json", home=tmp_path / "home", seed=1)
     written = report.path.read_bytes()
     weights = read_head(report.path)
     assert weights.weight.shape == (graphs.FEATURE_COUNT,)
@@ -57,7 +57,7 @@ def test_a_head_is_trained_written_and_reported(head: str, tmp_path: Path, monke
     assert all(figure.value > 0.9 for _, figure in report.dev)
     assert any("dev as they are" in line for line in report.lines())
     before = len(asked)
-    train_head(head, manifest, tmp_path, tmp_path / "out", home=tmp_path / "home", seed=1)
+    train_head(head, manifest, tmp_path, tmp_path / "out.json", home=tmp_path / "home", seed=1)
     assert report.path.read_bytes() == written
     assert len(asked) == before
 
