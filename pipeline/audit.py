@@ -243,6 +243,7 @@ class _File:
     reviewed_recorded: set[int] = field(default_factory=set)
     young_reviews: set[int] = field(default_factory=set)
     buried: set[tuple[str, int, int]] = field(default_factory=set)
+    rivals: dict[tuple[str, int, OutcomeStatus], set[Answer]] = field(default_factory=dict)
     malformed: list[Malformed] = field(default_factory=list)
     incomplete: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
@@ -344,19 +345,18 @@ def _take_outcome(fact: Enforced, file: _File) -> None:
         else:
             case.provisional_recorded = fact.answer
         return
-    first = case.final if fact.status is OutcomeStatus.FINAL else case.provisional
-    if first is None:
-        if fact.status is OutcomeStatus.FINAL:
-            case.final = fact.answer
-        else:
-            case.provisional = fact.answer
-        return
-    file.duplicates.enforced += 1
-    if first.content != fact.answer.content:
-        # Sorted, so that what is said does not depend on what was read first.
-        one, other = sorted((str(first), str(fact.answer)))
-        words = f"two different {fact.status} outcomes: {one}, and {other}"
-        file.findings.append(Finding(Violation.CONTRADICTION, words, fact.media_id, fact.round))
+    final = fact.status is OutcomeStatus.FINAL
+    first = case.final if final else case.provisional
+    answer = fact.answer
+    if first is not None:
+        file.duplicates.enforced += 1
+        if first.content != answer.content:
+            file.rivals.setdefault((fact.media_id, fact.round, fact.status), {first}).add(answer)
+        answer = min(first, answer)  # not the first that was read, so that the report does not depend on the order
+    if final:
+        case.final = answer
+    else:
+        case.provisional = answer
 
 
 def _latest(cases: dict[tuple[str, int], _Case]) -> dict[str, tuple[int, bool]]:
@@ -379,8 +379,15 @@ def _check(
     if provisional is None and (round_, False) < latest:
         provisional = case.provisional_recorded
 
-    yield from _outcomes_agree("final", final, case.final_recorded)
-    yield from _outcomes_agree("provisional", provisional, case.provisional_recorded)
+    for status, told, recorded in (
+        (OutcomeStatus.FINAL, final, case.final_recorded),
+        (OutcomeStatus.PROVISIONAL, provisional, case.provisional_recorded),
+    ):
+        if rivals := file.rivals.get((media_id, round_, status)):
+            listed = "; ".join(sorted(map(str, rivals)))
+            yield Violation.CONTRADICTION, f"{len(rivals)} different {status} outcomes: {listed}"
+        else:
+            yield from _outcomes_agree(status, told, recorded)
     yield from _answered(case, final, provisional, file)
     yield from _caused(media_id, round_, case, final, provisional, file)
 
