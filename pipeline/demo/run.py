@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -90,16 +90,20 @@ class _Board:
             case.seconds = time.monotonic() - self.started
 
     def table(self) -> Table:
-        table = Table("upload", "what it is", "s", "applies", "queue", "why", title="Uploads", show_lines=False)
+        answered = sum(case.answered for case in self.cases.values())
+        table = Table(title=f"Uploads ({answered} of {len(self.cases)} answered)")
+        for name, width in (("", 1), ("upload", 17), ("s", 5), ("applies", 8), ("queue", 10)):
+            table.add_column(name, min_width=width, no_wrap=True)
+        table.add_column("why", ratio=1)
         for case in self.cases.values():
-            mark = "" if not case.answered else ("[green]✓[/] " if case.as_expected else "[red]✗[/] ")
+            mark = "…" if not case.answered else ("[green]✓[/]" if case.as_expected else "[red]✗[/]")
             table.add_row(
-                mark + case.sample.name,
-                case.sample.about,
-                f"{case.seconds:.1f}" if case.seconds is not None else "…",
-                (action(case.outcome.action) + (" (for now)" if case.task else "")) if case.outcome else "–",
-                case.task.queue if case.task else "–",
-                _why(case),
+                mark,
+                case.sample.name,
+                f"{case.seconds:.1f}" if case.seconds is not None else "",
+                action(case.outcome.action) if case.outcome else "",
+                case.task.queue if case.task else "",
+                _why(case) if case.answered else f"[dim]{case.sample.about}[/]",
             )
         return table
 
@@ -213,16 +217,16 @@ def _summary(board: _Board, decided: MediaEnforced | None, report: AuditReport, 
             by_action[case.outcome.action.value] = by_action.get(case.outcome.action.value, 0) + 1
         if case.task is not None:
             by_queue[case.task.queue] = by_queue.get(case.task.queue, 0) + 1
-    letters = sum(case.buried is not None for case in board.cases.values())
     console.print(audit_tables(report))
     console.print(f"Final by policy: {_counted(by_action)}")
     console.print(f"Waiting for a person: {_counted(by_queue)}")
-    console.print(f"Dead letters: {letters} (`unmask replay` shows them)")
+    console.print(f"Dead letters: {report.counts.dead_letters}, byte for byte, for `unmask replay`")
     if decided is not None:
         console.print(f"A reviewer decided one task: {action(decided.action)}, final: {decided.reasons[0]}")
-    wrong = [case.sample.name for case in board.cases.values() if not case.as_expected]
-    if wrong:
-        console.print(f"[red]Not as expected: {', '.join(wrong)}[/]")
+    wrong = [case for case in board.cases.values() if not case.as_expected]
+    for case in wrong:
+        expected = " or ".join(sorted(case.sample.expect))
+        console.print(f"[red]{case.sample.name}: came to {case.came_to}, expected {expected}[/]")
     return 0 if report.holds and not wrong and decided is not None else 1
 
 
@@ -257,8 +261,10 @@ def _send_broken(config: ClientConfig) -> None:
 
 
 def _consumer(config: ClientConfig, names: list[str]) -> Consumer:
-    consumer = Consumer({**config, "group.id": f"demo-{uuid4()}", "auto.offset.reset": "earliest"})
-    consumer.subscribe(names)
+    """Every partition from its beginning, without a group: joining one takes an embedded broker up to half a minute."""
+    consumer = Consumer({**config, "group.id": "demo", "enable.auto.commit": "false"})
+    found = consumer.list_topics(timeout=15).topics
+    consumer.assign([TopicPartition(name, part, OFFSET_BEGINNING) for name in names for part in found[name].partitions])
     return consumer
 
 
