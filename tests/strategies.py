@@ -49,6 +49,7 @@ settings.register_profile("unmask", deadline=None, derandomize=True, suppress_he
 settings.load_profile("unmask")
 
 T = TypeVar("T")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 families = st.sampled_from(Family)
 surfaces = st.sampled_from(Surface)

@@ -124,7 +124,7 @@ class Signal(Struct, frozen=True):
 
 
 class Action(StrEnum):
-    """What a platform does with an upload. `STRENGTH` orders them from mild to strong."""
+    """What a platform does with an upload. From mild to strong, as `strength` counts."""
 
     ALLOW = "allow"
     LABEL = "label"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.events.values import Failure, Family, Signal
+from pipeline.events.values import Failure, Family, Signal, SignalStatus
 
 
 def crossed(reason: str, signals: tuple[tuple[Signal, float], ...]) -> str:
@@ -27,8 +27,11 @@ def crossed(reason: str, signals: tuple[tuple[Signal, float], ...]) -> str:
 
 
 def doubtful(reason: str, signal: Signal, edge: float | None) -> str:
-    """ "Face swap in doubt at 00:03.2: probability 0.66 (0.58–0.74), too uncertain to say."""
-    return f"{reason}{_moment(signal)}: probability {_seen(signal, edge or 0.0)}, too uncertain to say."
+    """ "A face swap cannot be ruled out at 00:03.2: probability 0.66 (0.58–0.74), too uncertain to say." """
+    start = f"{reason}{_moment(signal)}: probability {_seen(signal, edge or 0.0)}"
+    if signal.status is SignalStatus.ABSTAINED or edge is None:
+        return f"{start}, too uncertain to say."
+    return f"{start}, at or above {_number(edge)}, where doubt begins."
 
 
 def not_judged(reason: str, family: Family, coverage: float) -> str:

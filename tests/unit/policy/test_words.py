@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pipeline.events.values import Evidence, Failure, Family, Signal, SignalStatus
@@ -62,3 +63,11 @@ def test_the_detail_of_a_failure_is_not_shown() -> None:
     """Details name hosts and paths."""
     failure = Failure(stage="fetch", reason="source_not_found", detail="http://10.0.0.1/secret")
     assert words.failed("Not screened", failure) == "Not screened: source not found (fetch)."
+
+
+def test_doubt_says_whether_it_is_inside_the_band() -> None:
+    """An abstained signal is too uncertain to say; a surer one is above the edge where doubt begins."""
+    sure = signal(0.7, None)
+    doubtful = msgspec.structs.replace(sure, status=SignalStatus.ABSTAINED)
+    assert words.doubtful("Open", doubtful, 0.6) == "Open: probability 0.70, too uncertain to say."
+    assert words.doubtful("Open", sure, 0.6) == "Open: probability 0.70, at or above 0.60, where doubt begins."
