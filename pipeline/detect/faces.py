@@ -82,7 +82,9 @@ def decode_centerface(
     height, width = boxed.size
     limit = np.array([width, height, width, height], np.float32)
     boxes = np.clip(np.stack([left, top, left + wide, top + tall], axis=1) / boxed.scale, 0, limit)
-    keep = [i for i in non_maximum(boxes, scores, max_overlap) if boxes[i, 2] > boxes[i, 0] and boxes[i, 3] > boxes[i, 1]]
+    keep = [
+        i for i in non_maximum(boxes, scores, max_overlap) if boxes[i, 2] > boxes[i, 0] and boxes[i, 3] > boxes[i, 1]
+    ]
     return Detections(
         boxes[keep].astype(np.float32), scores[keep].astype(np.float32), (points[keep] / boxed.scale).astype(np.float32)
     )

@@ -22,7 +22,10 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output of a model, as in its config.pbtxt. `shape` without the batch dimension; −1 is free."""
+    """One input or output of a model, as in its config.pbtxt. `shape` without the batch dimension; −1 is free.
+
+    `dtype` as the server calls it: `UINT8`, `FP32` …
+    """
 
     name: str
     dtype: str

@@ -32,6 +32,13 @@ def judge(*metadata):
         ("parameters", '{"sui_image_params": {}}', "the entry “parameters” holds settings of SwarmUI"),
         ("prompt", '{"3": {"class_type": "KSampler", "inputs": {}}}', "the entry “prompt” holds a ComfyUI graph"),
         ("workflow", '{"nodes": [], "links": []}', "the entry “workflow” holds a ComfyUI workflow"),
+        (
+            "png:workflow",
+            '{"last_node_id": 9, "nodes": [' + "0," * 990,
+            "the entry “workflow” holds a ComfyUI workflow",
+        ),
+        ("png:parameters", "cat\nNegative prompt: dog", "the entry “parameters” holds a negative prompt"),
+        ("xmp:AISystemUsed", "Imagen 4", "the entry “aisystemused” holds the AI system that was used"),
         ("sd-metadata", "{}", "the entry “sd-metadata” holds settings of InvokeAI"),
         ("Dream", '"a cat" -s 50', "the entry “dream” holds a command of InvokeAI"),
         ("Software", "NovelAI", "written by “NovelAI”"),
