@@ -49,3 +49,8 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
+
+
+def bind(**values: object) -> None:
+    """Put these on every line that the current task writes from now on; each record is handled in a task of its own."""
+    structlog.contextvars.bind_contextvars(**values)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import structlog
-
+from pipeline import log
 from pipeline.agents.delivery import Record
 from pipeline.agents.publish import Publish
 from pipeline.errors import Permanent, Reason, Stage
@@ -18,6 +17,8 @@ from pipeline.events.cloudevents import trace_id, traceparent_of
 from pipeline.events.codec import MalformedEvent, decode
 from pipeline.route import Routed, route
 from pipeline.topology import ENFORCED, review_topic
+
+logger = log.get(__name__)
 
 RecordDecision = Callable[[MediaDecided, Routed], Awaitable[MediaDecided]]
 """Store a decision and what follows, in one transaction; returns the first decision on this upload and round."""
@@ -35,15 +36,14 @@ def route_record(
         decided = decode(record.value, MediaDecided)
         if isinstance(decided, MalformedEvent):
             raise Permanent(Stage.ROUTE, Reason.MALFORMED_EVENT, f"{decided.where}: {decided.why}")
+        log.bind(media_id=decided.media_id, trace_id=trace_id(record.headers))
         traceparent = traceparent_of(record.headers)
-        with structlog.contextvars.bound_contextvars(
-            media_id=decided.media_id, trace_id=trace_id(record.headers) or ""
-        ):
-            first = await record_decision(decided, route(decided))
-            routed = route(first)
-            if routed.task is not None:
-                await publish(review_topic(routed.task.queue), first.media_id.encode(), routed.task, traceparent)
-            await publish(ENFORCED, first.media_id.encode(), routed.outcome, traceparent)
-            counted(first, routed, first == decided)
+        first = await record_decision(decided, route(decided))
+        routed = route(first)
+        if routed.task is not None:
+            await publish(review_topic(routed.task.queue), first.media_id.encode(), routed.task, traceparent)
+        await publish(ENFORCED, first.media_id.encode(), routed.outcome, traceparent)
+        counted(first, routed, first == decided)
+        logger.info("routed", status=routed.outcome.status.value, queue=routed.task.queue if routed.task else None)
 
     return handle

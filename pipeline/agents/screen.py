@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-import structlog
-
+from pipeline import log
 from pipeline.agents.burial import dead_letter
 from pipeline.agents.delivery import Record
 from pipeline.agents.publish import Publish
@@ -16,6 +15,8 @@ from pipeline.events.cloudevents import round_of, trace_id, traceparent_of
 from pipeline.events.codec import MalformedEvent, decode
 from pipeline.events.values import Failure
 from pipeline.topology import DEAD_LETTER, DECIDED
+
+logger = log.get(__name__)
 
 Screen = Callable[[MediaUploaded, int], Awaitable[MediaDecided]]
 """(upload, round) → what was found and decided."""
@@ -31,9 +32,10 @@ def screen_record(screen: Screen, publish: Publish) -> Callable[[Record], Awaita
         upload = decode(record.value, MediaUploaded)
         if isinstance(upload, MalformedEvent):
             raise Permanent(Stage.RECEIVE, Reason.MALFORMED_EVENT, f"{upload.where}: {upload.why}")
-        with structlog.contextvars.bound_contextvars(media_id=upload.media_id, trace_id=trace_id(record.headers) or ""):
-            decided = await screen(upload, round_of(record.headers))
-            await publish(DECIDED, upload.media_id.encode(), decided, traceparent_of(record.headers))
+        log.bind(media_id=upload.media_id, trace_id=trace_id(record.headers))
+        decided = await screen(upload, round_of(record.headers))
+        await publish(DECIDED, upload.media_id.encode(), decided, traceparent_of(record.headers))
+        logger.info("screened", action=decided.decision.action.value, reused=decided.reused_from is not None)
 
     return handle
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import structlog
-
+from pipeline import log
 from pipeline.agents.delivery import Record
 from pipeline.agents.publish import Publish
 from pipeline.errors import Permanent, Reason, Stage
@@ -15,6 +14,8 @@ from pipeline.events.codec import MalformedEvent, decode
 from pipeline.ledger.port import SettledReview
 from pipeline.settle import settle
 from pipeline.topology import ENFORCED
+
+logger = log.get(__name__)
 
 RecordReview = Callable[[ReviewDecided], Awaitable[SettledReview | None]]
 """Store an answer; returns the first answer to this task and the task, or None when nobody asked."""
@@ -32,13 +33,15 @@ def settle_record(
         review = decode(record.value, ReviewDecided)
         if isinstance(review, MalformedEvent):
             raise Permanent(Stage.SETTLE, Reason.MALFORMED_EVENT, f"{review.where}: {review.why}")
-        with structlog.contextvars.bound_contextvars(media_id=review.media_id, trace_id=trace_id(record.headers) or ""):
-            found = await record_review(review)
-            if found is None:
-                raise Permanent(Stage.SETTLE, Reason.UNKNOWN_TASK, f"no review task {review.task_id}")
-            if found.superseded:
-                return
-            outcome = await record_outcome(settle(found.review, found.task))
-            await publish(ENFORCED, outcome.media_id.encode(), outcome, traceparent_of(record.headers))
+        log.bind(media_id=review.media_id, trace_id=trace_id(record.headers))
+        found = await record_review(review)
+        if found is None:
+            raise Permanent(Stage.SETTLE, Reason.UNKNOWN_TASK, f"no review task {review.task_id}")
+        if found.superseded:
+            logger.info("a later round has been decided; this review changes nothing")
+            return
+        outcome = await record_outcome(settle(found.review, found.task))
+        await publish(ENFORCED, outcome.media_id.encode(), outcome, traceparent_of(record.headers))
+        logger.info("settled", action=outcome.action.value)
 
     return handle
