@@ -378,13 +378,16 @@ def frame_bomb_gif(frames: int = 3000, side: int = 2000) -> bytes:
     return data[:at] + data[at:-1] * frames + b";" if one else b""
 
 
-def duration_bomb_mp4(factor: int = 20_000) -> bytes:
-    """A short MP4 whose time scales make it last for years."""
+def duration_bomb_mp4() -> bytes:
+    """A short MP4 whose time tables make it last for years."""
     data = bytearray(video("mp4", seconds=2))
     for box in (b"mvhd", b"mdhd"):
         at = data.index(box) + 4 + 12
-        (scale,) = struct.unpack(">I", data[at : at + 4])
-        data[at : at + 8] = struct.pack(">II", max(1, scale // factor), 0xFFFF_FFF0)
+        data[at : at + 8] = struct.pack(">II", 1, 0x7FFF_FFF0)
+    at = data.index(b"stts") + 4 + 12
+    data[at : at + 4] = struct.pack(">I", 0x00FF_FFFF)
+    at = data.index(b"edts")
+    data[at : at + 4] = b"free"
     return bytes(data)
 
 

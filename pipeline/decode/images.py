@@ -6,6 +6,7 @@ damage are judged, and the manifest says so.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -28,6 +29,18 @@ WALK_FRAMES = 5
 """An animation has to be decoded in order; it may cost this many times `max_pixels` before the walk ends."""
 
 _DEFAULT_DELAY = 0.1
+_DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+)
+"""What Pillow's readers raise on damaged files; it has no exception of its own for them."""
 _EXIF = ("Software", "Make", "Model", "ImageDescription", "DateTime", "Artist", "HostComputer")
 _QUARTERS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 
@@ -56,7 +69,7 @@ def _opened(file: BinaryIO, name: str) -> Image.Image:
         return Image.open(file, formats=[name] if name != "JPEG" else ["JPEG", "MPO"])
     except UnidentifiedImageError:
         raise _permanent(Reason.MEDIA_CORRUPT, f"not readable as {name}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, KeyError, IndexError) as error:
+    except _DAMAGE as error:
         raise _broken(name, error) from error
 
 
@@ -70,7 +83,7 @@ def _still(picture: Image.Image, budget: DecodeBudget, out: Outbox) -> Report:
         frame = _frame(picture, 0.0, budget, out)
     except Permanent:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, KeyError, IndexError) as error:
+    except _DAMAGE as error:
         raise _broken(name, error) from error
     if orientation >= 5:
         width, height = height, width
@@ -105,7 +118,7 @@ def _animation(picture: Image.Image, count: int, budget: DecodeBudget, out: Outb
                 frames.append(_frame(frame, clock, budget, out))
             clock += delay
             walked += 1
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, KeyError, IndexError) as error:
+    except _DAMAGE as error:
         if not frames:
             raise _broken(name, error) from error
         notes.append(f"damaged after frame {walked} of {count}")
@@ -191,7 +204,7 @@ def _exif(picture: Image.Image) -> Any:
     """The EXIF of the picture; damaged EXIF is no EXIF, since viewers show the picture all the same."""
     try:
         return picture.getexif()
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, KeyError, IndexError):
+    except _DAMAGE:
         return {}
 
 

@@ -49,7 +49,9 @@ class DecodeBudget:
     """What one item may cost. What is over it is refused as a bomb or sampled more thinly, never guessed at.
 
     `frames` keyframes are kept, spread over the whole duration. `max_pixels` is per frame before scaling;
-    `max_duration` in seconds; `audio_seconds` of sound are decoded from the start.
+    `max_duration` in seconds; `audio_seconds` of sound are decoded from the start. Where the keyframes are used
+    up, frames are left and a stretch of more than `longest_gap` seconds has not been looked at, up to `forward_frames`
+    are decoded from the keyframes on to look into it (0: keyframes only): one keyframe cannot hide the rest.
     """
 
     frames: int = 24
@@ -57,6 +59,8 @@ class DecodeBudget:
     max_pixels: int = 120_000_000
     max_duration: float = 12 * 3600.0
     audio_seconds: float = 120.0
+    longest_gap: float = 10.0
+    forward_frames: int = 600
     memory_bytes: int = 3 * 1024**3
     cpu_seconds: int = 60
     wall_seconds: float = 90.0

@@ -1,8 +1,9 @@
 """Video and sound: the only door to FFmpeg. Runs inside the sandbox.
 
-Only keyframes are decoded, each on its own: seek, read one packet, decode it, drain. A two-hour video therefore costs
-what a short one costs, in time and in memory. One thread: more of them decode single keyframes no faster and cost a
-little more CPU (measured).
+Keyframes are decoded, each on its own: seek, read one packet, decode it, drain. A two-hour video therefore costs
+what a short one costs, in time and in memory. Only where keyframes are too sparse to say anything of what lies between
+are some frames decoded onwards from them, within a bound. One thread: more of them decode
+single keyframes no faster and cost a little more CPU (measured).
 
 What is partly decodable is judged by what could be decoded: one good keyframe is enough for a video, one second's
 worth of packets for sound; the notes of the manifest say what was lost. A video none of whose frames can be decoded is
@@ -14,7 +15,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import struct
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -52,6 +55,8 @@ _AUDIO_CODECS = (
 )
 _DECODERS = frozenset(f"{_VIDEO_CODECS},{_AUDIO_CODECS}".split(","))
 
+_INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
+"""Containers that carry a list of their keyframes."""
 _READ_PACKETS = 20_000
 """Packets read after one seek in search of a keyframe: the far end of a ten-minute stretch without one."""
 _SWEEP_PACKETS = 1_000_000
@@ -60,6 +65,7 @@ _SOUND_PACKETS = 100_000
 _PLAUSIBLE_RATES = range(1_000, 768_001)
 
 av.logging.set_level(None)
+av.logging.set_skip_repeated(False)
 for _module in pkgutil.walk_packages(av.__path__, "av."):
     if _module.name not in {"av.__main__", "av.datasets"}:
         importlib.import_module(_module.name)  # PyAV imports late, and the sandbox opens no files
@@ -67,11 +73,12 @@ for _module in pkgutil.walk_packages(av.__path__, "av."):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What became of looking at a video track."""
+    """What became of looking at a video track. `duration`: seconds, as known after looking."""
 
-    frames: tuple[FrameAt, ...]
-    turn: Turn
-    notes: tuple[str, ...]
+    frames: tuple[FrameAt, ...] = ()
+    turn: Turn = UPRIGHT
+    duration: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def decode(file: BinaryIO, budget: DecodeBudget, out: Outbox, *, known: bool = False) -> Report:
@@ -84,26 +91,21 @@ def decode(file: BinaryIO, budget: DecodeBudget, out: Outbox, *, known: bool = F
         audio = next((s for s in container.streams.audio if s.codec_context), None)
         if video is None and audio is None:
             raise _permanent(Reason.MEDIA_UNSUPPORTED, f"{container.format.name}: no picture and no sound to decode")
-        duration = _duration(container, video)
-        if duration is not None and duration > budget.max_duration:
-            raise _permanent(Reason.MEDIA_BOMB, f"claims to last {duration:.0f} s")
+        duration = _duration(container, video, budget)
         metadata = _metadata(container)
-        seen = _look(container, video, duration, budget, out) if video is not None else _Seen((), UPRIGHT, ())
+        seen = _look(container, video, duration, budget, out) if video is not None else _Seen(duration=duration)
         sound, sound_notes = _listen(container, audio, budget, out, rewind=video is not None) if audio else (None, ())
         if video is None and sound is None:
-            raise _permanent(Reason.MEDIA_CORRUPT, "no sound could be decoded")
-        looked_at = [frame.at for frame in seen.frames]
-        if video is not None and duration is not None:
-            duration = max(duration, *looked_at)
+            raise _permanent(Reason.MEDIA_CORRUPT, "; ".join(sound_notes))
         return Report(
-            _facts(container, video, seen.turn, duration, metadata),
+            _facts(container, video, seen, metadata),
             sampling.manifest(
                 DECODER,
                 budget,
-                looked_at=looked_at,
-                duration=duration,
+                looked_at=[frame.at for frame in seen.frames],
+                duration=seen.duration,
                 audio_seconds=sound.count / SAMPLE_RATE if sound else 0.0,
-                complete=video is not None and 0 < video.frames == len(looked_at),
+                complete=video is not None and 0 < video.frames == len(seen.frames),
                 notes=(*seen.notes, *sound_notes),
             ),
             seen.frames,
@@ -139,11 +141,14 @@ def _video_track(container: InputContainer) -> Any:
     return next((s for s in container.streams.video if s.codec_context and not s.disposition & pictures), None)
 
 
-def _duration(container: InputContainer, video: Any) -> float | None:
+def _duration(container: InputContainer, video: Any, budget: DecodeBudget) -> float | None:
     """Seconds: the video track's own where it has one, since a longer sound track hides no picture."""
-    if video is not None and video.duration and video.duration > 0 and video.time_base:
-        return float(video.duration * video.time_base)
-    return container.duration / av.time_base if container.duration and container.duration > 0 else None
+    whole = container.duration / av.time_base if container.duration and container.duration > 0 else None
+    track = _seconds(video.duration, video.time_base) if video is not None and (video.duration or 0) > 0 else None
+    claims = max(whole or 0.0, track or 0.0)
+    if claims > budget.max_duration:
+        raise _permanent(Reason.MEDIA_BOMB, f"claims to last {claims:.0f} s")
+    return track or whole
 
 
 # Looking
@@ -161,60 +166,79 @@ def _look(container: InputContainer, video: Any, duration: float | None, budget:
     for stream in container.streams:
         stream.discard = Discard.nonkey if stream is video else Discard.all
     start = _start(container)
-    frames: list[FrameAt] = []
-    turn, lost = UPRIGHT, 0
-    for packet in _keyframes(container, video, duration, budget):
+    frames: dict[float, FrameAt] = {}
+    turn, lost = UPRIGHT, None
+    count = 0
+
+    def look(packet: Any, guess: float | None) -> None:
+        nonlocal turn, lost, count
         frame = _decoded(codec, packet)
         if frame is None:
-            lost += 1
-            continue
+            lost, count = lost or packet, count + 1
+            return
         turn = _turn(frame)
-        at = max(0.0, float((frame.pts or 0) * (frame.time_base or Fraction(0))) - start)
-        if not frames or at > frames[-1].at:
-            image = solid(turn(_rgb(frame, video, budget.max_side)))
-            frames.append(FrameAt(at, image.shape[0], image.shape[1], out.put(image)))
+        at = guess if guess is not None else max(0.0, _seconds(frame.pts or 0, video.time_base) - start)
+        if at not in frames:
+            frames[at] = _put(turn(_rgb(frame, video, budget.max_side)), at, out)
+
+    if duration is not None:
+        for packet in _sought(container, video, duration, budget.frames):
+            look(packet, None)
+    ideal = duration / (budget.frames + 1) if duration is not None else 0.0
+    if duration is None or (
+        not _indexed_to_the_end(video, duration) and sampling.largest_gap(frames, duration) > 3 * ideal
+    ):
+        end, packets = _swept(container, video, budget.frames - len(frames), rewind=duration is not None)
+        duration = max(duration or 0.0, end) or None
+        for packet, guess in packets:
+            look(packet, guess)
+    if duration is not None and 0 < len(frames) < budget.frames and budget.forward_frames:
+        for frame in _between(container, video, sorted(frames), duration, budget):
+            at = max(0.0, _seconds(frame.pts, video.time_base) - start)
+            if at not in frames:
+                frames[at] = _put(turn(_rgb(frame, video, budget.max_side)), at, out)
     if not frames:
-        raise _permanent(Reason.MEDIA_CORRUPT, f"none of {lost} keyframes could be decoded")
-    notes = [f"{lost} of {lost + len(frames)} keyframes could not be decoded"] if lost else []
+        raise _undecodable(codec, lost, budget.max_pixels)
+    found = tuple(frames[at] for at in sorted(frames))
+    notes = [f"{count} of {count + len(found)} keyframes could not be decoded"] if count else []
+    looked_at = [frame.at for frame in found]
+    if duration and duration - looked_at[-1] > 2 * sampling.largest_gap(looked_at, looked_at[-1]) > 0:
+        notes.append(f"nothing was looked at after {found[-1].at:.1f} s of {duration:.1f} s")
     if len(container.streams.video) > 1:
         notes.append(f"looked at 1 of {len(container.streams.video)} picture tracks")
-    return _Seen(tuple(frames), turn, tuple(notes))
+    return _Seen(found, turn, max(duration, found[-1].at) if duration else None, tuple(notes))
 
 
-def _keyframes(container: InputContainer, video: Any, duration: float | None, budget: DecodeBudget) -> Iterator[Any]:
-    """Packets of keyframes, spread over the duration, in order."""
-    if duration is None:
-        yield from _sweep(container, video, budget.frames)
-        return
-    known = _indexed(container, video, duration, budget.frames)
-    base = video.time_base
+def _put(image: RGB, at: float, out: Outbox) -> FrameAt:
+    whole = solid(image)
+    return FrameAt(at, whole.shape[0], whole.shape[1], out.put(whole))
+
+
+def _sought(container: InputContainer, video: Any, duration: float, frames: int) -> Iterator[Any]:
+    """Packets of keyframes found by seeking, spread over the duration, each once."""
     first = video.start_time or 0
-    goals = known or [first + int(moment / base) for moment in sampling.moments(duration, budget.frames)]
-    seen: set[int] = set()
-    for goal in goals:
+    early = first - int(1 / video.time_base)  # some containers are sought by decoding times, which lie earlier
+    blind = [early, *(first + int(moment / video.time_base) for moment in sampling.moments(duration, frames - 1))]
+    seen: set[int | None] = set()
+    for goal in _indexed(container, video, duration, frames) or blind:
         packet = _at(container, video, goal)
-        if packet is not None and packet.dts not in seen:
-            seen.add(packet.dts)
+        if packet is not None and _stamp(packet) not in seen:
+            seen.add(_stamp(packet))
             yield packet
 
 
 def _indexed(container: InputContainer, video: Any, duration: float, frames: int) -> list[int]:
     """Time stamps of the keyframes to look at, when the container lists them up to its end; else nothing.
 
-    The list is searched, never walked: it may have millions of entries.
+    The list is searched, never walked: it may have millions of entries. Some containers list decoding times, which lie
+    before the presentation times that seeking goes by; the first keyframe tells by how much.
     """
     base = video.time_base
     first = video.start_time or 0
-    try:
-        container.seek(first, stream=video)  # Matroska reads its index at the first seek
-    except av.error.FFmpegError:
+    opening = _at(container, video, first)  # Matroska reads its index at the first seek
+    if opening is None or opening.pts is None or not _indexed_to_the_end(video, duration):
         return []
     entries = video.index_entries
-    if not len(entries):
-        return []
-    last = entries.search_timestamp(entries[len(entries) - 1].timestamp, backward=True)
-    if last < 0 or float((entries[last].timestamp - first) * base) < duration / 2:
-        return []
     stamps: list[int] = []
     place = entries.search_timestamp(entries[0].timestamp, backward=False)
     while place >= 0 and len(stamps) <= frames:
@@ -227,8 +251,17 @@ def _indexed(container: InputContainer, video: Any, duration: float, frames: int
             for backward in (True, False)
         )
         stamps = sorted({entries[place].timestamp for place in near if place >= 0})
-    times = [float((stamp - first) * base) for stamp in stamps]
-    return [stamps[i] for i in sampling.choose(times, duration, frames)]
+    times = [_seconds(stamp - first, base) for stamp in stamps]
+    shift = opening.pts - stamps[0] if stamps and opening.dts == stamps[0] else 0
+    return [stamps[i] + shift for i in sampling.choose(times, duration, frames)]
+
+
+def _indexed_to_the_end(video: Any, duration: float) -> bool:
+    """Whether the keyframe list can be trusted to be whole: many readers only list what they have passed so far."""
+    entries = video.index_entries
+    if video.container.format.name not in _INDEXED or not len(entries):
+        return False
+    return _seconds(entries[len(entries) - 1].timestamp - (video.start_time or 0), video.time_base) >= duration / 2
 
 
 def _at(container: InputContainer, video: Any, goal: int) -> Any:
@@ -236,7 +269,7 @@ def _at(container: InputContainer, video: Any, goal: int) -> Any:
     try:
         container.seek(goal, stream=video)
         for count, packet in enumerate(container.demux(video)):
-            if packet.is_keyframe and packet.size and packet.dts is not None:
+            if packet.is_keyframe and packet.size and _stamp(packet) is not None:
                 return packet
             if count == _READ_PACKETS:
                 break
@@ -245,28 +278,68 @@ def _at(container: InputContainer, video: Any, goal: int) -> Any:
     return None
 
 
-def _sweep(container: InputContainer, video: Any, frames: int) -> Iterator[Any]:
-    """Read a file that does not say how long it is from end to end, thinning out the keyframes on the way.
+def _stamp(packet: Any) -> int | None:
+    """When a packet is shown; when it is decoded, where only that is known."""
+    stamp: int | None = packet.dts if packet.pts is None else packet.pts
+    return stamp
 
-    At most twice the budget is held; each time that is reached, every other one is dropped.
+
+def _swept(
+    container: InputContainer, video: Any, frames: int, *, rewind: bool
+) -> tuple[float, list[tuple[Any, float | None]]]:
+    """Read a file that cannot be sought through from end to end, thinning out the keyframes on the way.
+
+    Where it ends, in seconds, and the keyframes; with the time of each where the file has none itself (a raw stream).
+    At most twice as many as wanted are held: each time that is reached, every other one is dropped.
     """
-    kept: list[Any] = []
-    stride, count = 1, 0
-    try:
+    kept: list[tuple[Any, float | None]] = []
+    stride, keys, end = 1, 0, 0.0
+    rate = float(video.guessed_rate or video.average_rate or 25)
+    start = _start(container)
+    if rewind:
+        with suppress(av.error.FFmpegError):
+            container.seek(container.start_time or 0)
+    with suppress(av.error.FFmpegError):  # what came before the damage is kept
         for number, packet in enumerate(container.demux(video)):
-            if number == _SWEEP_PACKETS:
+            if number == _SWEEP_PACKETS or frames < 1:
                 break
-            if not (packet.is_keyframe and packet.size):
+            if not packet.size:
                 continue
-            if count % stride == 0:
-                kept.append(packet)
-            count += 1
+            at = number / rate if packet.pts is None else _seconds(packet.pts, packet.time_base) - start
+            end = max(end, at + 1 / rate)
+            if not packet.is_keyframe:
+                continue
+            if keys % stride == 0:
+                kept.append((packet, at if packet.pts is None else None))
+            keys += 1
             if len(kept) == 2 * frames:
                 kept, stride = kept[::2], stride * 2
-    except av.error.FFmpegError:
-        pass  # what came before the damage is kept
-    for place in sampling.spread(len(kept), frames):
-        yield kept[place]
+    return end, [kept[place] for place in sampling.spread(len(kept), frames)]
+
+
+def _between(
+    container: InputContainer, video: Any, looked_at: Sequence[float], duration: float, budget: DecodeBudget
+) -> Iterator[Any]:
+    """Frames inside the stretches without a keyframe: decoded forward from the keyframe before, within a bound."""
+    goals = deque(sampling.fill(looked_at, duration, budget.longest_gap, budget.frames - len(looked_at)))
+    codec, base = video.codec_context, video.time_base
+    codec.skip_frame, video.discard = "NONREF", Discard.default
+    start, left = _start(container), budget.forward_frames
+    with suppress(av.error.FFmpegError):  # a stretch that cannot be decoded stays a gap, and the manifest says so
+        while goals and left > 0:
+            container.seek(int((goals[0] + start) / base), stream=video)
+            until = next((at for at in looked_at if at > goals[0]), duration)
+            for packet in container.demux(video):
+                for frame in codec.decode(packet if packet.size else None):
+                    left -= 1
+                    at = _seconds(frame.pts, video.time_base) - start if frame.pts is not None else -1.0
+                    if goals and at >= goals[0]:
+                        goals.popleft()
+                        yield frame
+                if left <= 0 or not goals or goals[0] >= until or not packet.size:
+                    break
+            while goals and goals[0] < until:  # the file ends before its time
+                goals.popleft()
 
 
 def _decoded(codec: Any, packet: Any) -> Any:
@@ -296,8 +369,28 @@ def _turn(frame: Any) -> Turn:
     return turn_of(struct.unpack("=9i", bytes(matrix)[:36]))
 
 
+def _undecodable(codec: Any, packet: Any, max_pixels: int) -> Permanent:
+    """Why not one keyframe could be decoded, in FFmpeg's words: it keeps them to its log."""
+    if packet is None:
+        return _permanent(Reason.MEDIA_CORRUPT, "no keyframe was found")
+    fresh = av.CodecContext.create(codec.name, "r")
+    fresh.extradata, fresh.options = codec.extradata, {"max_pixels": str(max_pixels)}
+    av.logging.set_level(av.logging.ERROR)
+    with av.logging.Capture() as lines:
+        _decoded(fresh, packet)
+    av.logging.set_level(None)
+    words = " ".join(line for _, _, line in lines).strip()[:200]
+    if "Picture size" in words:
+        return _permanent(Reason.MEDIA_BOMB, words)
+    return _permanent(Reason.MEDIA_CORRUPT, f"no keyframe could be decoded: {words}")
+
+
 def _start(container: InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
+
+
+def _seconds(stamp: int, base: Fraction | None) -> float:
+    return float(stamp * (base or 0))
 
 
 # Listening
@@ -325,8 +418,8 @@ def _listen(
                 break
             try:
                 for frame in codec.decode(packet if packet.size else None):
-                    if start is None and frame.pts is not None and frame.time_base:
-                        start = max(0.0, float(frame.pts * frame.time_base) - _start(container))
+                    if start is None and frame.pts is not None:
+                        start = max(0.0, _seconds(frame.pts, audio.time_base) - _start(container))
                     for part in resampler.resample(frame):
                         samples = part.to_ndarray().reshape(-1)
                         chunks.append(samples)
@@ -345,17 +438,17 @@ def _listen(
 # What the file says of itself
 
 
-def _facts(container: InputContainer, video: Any, turn: Turn, duration: float | None, metadata: Entries) -> MediaFacts:
+def _facts(container: InputContainer, video: Any, seen: _Seen, metadata: Entries) -> MediaFacts:
     width, height = (video.codec_context.width, video.codec_context.height) if video is not None else (None, None)
-    if turn.transpose:
+    if seen.turn.transpose:
         width, height = height, width
     return MediaFacts(
         kind=MediaKind.AUDIO if video is None else MediaKind.VIDEO,
         container=container.format.name,
-        duration=round(duration, 3) if duration is not None else None,
+        duration=round(seen.duration, 3) if seen.duration is not None else None,
         width=width,
         height=height,
-        rotation=turn.degrees,
+        rotation=seen.turn.degrees,
         tracks=tuple(_track(stream) for stream in list(container.streams)[:16]),
         metadata=metadata,
     )

@@ -47,6 +47,24 @@ def largest_gap(looked_at: Iterable[float], duration: float) -> float:
     return max(later - earlier for earlier, later in pairwise(edges))
 
 
+def fill(looked_at: Sequence[float], duration: float, longest: float, looks: int) -> tuple[float, ...]:
+    """At most `looks` further moments (ascending) that cut gaps of more than `longest` seconds into equal parts.
+
+    The longest part is cut first, until none is too long or the looks are used up.
+    """
+    edges = (0.0, *sorted(looked_at), duration)
+    gaps = [(earlier, later - earlier) for earlier, later in pairwise(edges) if later - earlier > longest]
+    cuts = [0] * len(gaps)
+    for _ in range(looks if gaps else 0):
+        widest = max(range(len(gaps)), key=lambda i: gaps[i][1] / (cuts[i] + 1))
+        if gaps[widest][1] / (cuts[widest] + 1) <= longest:
+            break
+        cuts[widest] += 1
+    return tuple(
+        start + length * (k + 1) / (n + 1) for (start, length), n in zip(gaps, cuts, strict=True) for k in range(n)
+    )
+
+
 def manifest(
     decoder: str,
     budget: DecodeBudget,
