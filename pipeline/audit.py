@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import IntFlag, StrEnum
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -209,7 +209,9 @@ class AuditReport:
 # --- the check -------------------------------------------------------------------------------------------------------
 
 
-class _Seen(IntFlag):
+class _Seen:
+    """Bits of `_Case.seen`. Plain integers: an audit sets millions, and an IntFlag costs ten times as much."""
+
     UPLOADED = 1
     DECIDED = 2
     FAILED = 4
@@ -340,10 +342,11 @@ def _take(fact: Fact, file: _File) -> None:
 def _take_outcome(fact: Enforced, file: _File) -> None:
     case = file.case(fact.media_id, fact.round, fact.at)
     if fact.where is Where.LEDGER:
+        # The topic's own object where it says the same: a fifth of the memory of a large audit.
         if fact.status is OutcomeStatus.FINAL:
-            case.final_recorded = fact.answer
+            case.final_recorded = case.final if case.final == fact.answer else fact.answer
         else:
-            case.provisional_recorded = fact.answer
+            case.provisional_recorded = case.provisional if case.provisional == fact.answer else fact.answer
         return
     final = fact.status is OutcomeStatus.FINAL
     first = case.final if final else case.provisional

@@ -69,8 +69,9 @@ def run_audit(
     Raises:
         ConfigError: a topic does not exist.
         TopicsFailed: the cluster does not answer.
-        Transient: the ledger does not answer.
+        Transient: the ledger does not answer, or has no schema yet.
     """
+    ledger.check()
     facts = chain(topic_facts(client_config, idle_seconds=idle_seconds), ledger_facts(ledger))
     return audit(facts, until=until.timestamp() if until else None)
 

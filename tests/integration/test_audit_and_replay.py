@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from pipeline import topics
 from pipeline.audit import Violation
@@ -163,3 +164,24 @@ def test_a_cluster_that_is_away_fails() -> None:
     scan = Scan({"bootstrap.servers": "127.0.0.1:1"}, frozenset({"any"}), stall_seconds=1.0)
     with pytest.raises(TopicsFailed):
         list(scan)
+
+
+@pytest.mark.slow
+def test_records_that_are_gone_are_noticed(kafka: Kafka) -> None:
+    """A topic that retention has shortened is read from where it begins now, and named as incomplete."""
+    config = {"bootstrap.servers": kafka.bootstrap_servers}
+    name = "scan.shortened"
+    topics.apply([replace(topology([], partitions=1)[0], name=name)], config)
+    producer = Producer({**config, "acks": "all"})
+    for number in range(10):
+        producer.produce(name, value=str(number).encode())
+    assert producer.flush(30) == 0
+    scan = Scan(config, frozenset({name}))
+    assert len(list(scan)) == 10
+    assert scan.incomplete == set()
+    admin = AdminClient(config)
+    (gone,) = admin.delete_records([TopicPartition(name, 0, 4)]).values()
+    gone.result(30)
+    scan = Scan(config, frozenset({name}))
+    assert [record.value for record in scan] == [str(number).encode() for number in range(4, 10)]
+    assert scan.incomplete == {name}
