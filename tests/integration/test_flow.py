@@ -1,0 +1,279 @@
+"""The whole flow on Apache Kafka, a real Triton over the real models, and one real worker process."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from PIL import Image
+
+from pipeline.audit_facts import run_audit
+from pipeline.demo.media import rendered, write_jpeg
+from pipeline.errors import Reason
+from pipeline.events import DecidedBy, MediaEnforced, MediaUploaded, OutcomeStatus, ReviewDecided, ReviewRequested
+from pipeline.events.codec import decode, encode
+from pipeline.events.values import Action, Surface
+from pipeline.kafka import client_config
+from pipeline.ledger.ledger import Ledger
+from pipeline.models.build import build
+from pipeline.models.samples import sample_photographs
+from pipeline.policy.file import load
+from pipeline.publish import send
+from pipeline.replay import Selection, replay
+from pipeline.settings import Settings
+from pipeline.stack.up import Stack, StackOptions
+from pipeline.topology import ENFORCED, REVIEW_DECIDED, UPLOADED, review_topic, topics
+from tests.integration.conftest import REPOSITORY
+
+PATIENCE = 120.0
+
+
+@dataclass
+class Platform:
+    """What a platform does: publish uploads, read outcomes, answer tasks."""
+
+    stack: Stack
+    media: Path
+    ledger: Ledger
+    outcomes: dict[str, list[MediaEnforced]] = field(default_factory=dict)
+    tasks: dict[str, list[ReviewRequested]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.config = client_config(Settings(), self.stack.bootstrap_servers)
+        self._consumer = Consumer({**self.config, "group.id": "platform", "enable.auto.commit": "false"})
+        names = [ENFORCED, *(review_topic(queue) for queue in load(None).queues)]
+        self._consumer.assign([TopicPartition(name, part, OFFSET_BEGINNING) for name in names for part in range(4)])
+
+    def upload(self, path: Path, **more: object) -> MediaUploaded:
+        event = MediaUploaded(media_id=str(uuid4()), uri=path.as_uri(), uploaded_at=datetime.now(UTC), **more)
+        send(self.config, [(UPLOADED, event.media_id, event)])
+        return event
+
+    def until(self, done: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < end, f"no answer in {PATIENCE} s; outcomes: {self.outcomes}"
+            message = self._consumer.poll(0.2)
+            if message is None or message.error():
+                continue
+            if message.topic() == ENFORCED:
+                outcome = decode(message.value(), MediaEnforced)
+                assert isinstance(outcome, MediaEnforced)
+                self.outcomes.setdefault(outcome.media_id, []).append(outcome)
+            else:
+                task = decode(message.value(), ReviewRequested)
+                assert isinstance(task, ReviewRequested)
+                self.tasks.setdefault(task.media_id, []).append(task)
+
+    def outcome(self, event: MediaUploaded, round_: int = 1, status: OutcomeStatus | None = None) -> MediaEnforced:
+        def found() -> list[MediaEnforced]:
+            return [
+                each
+                for each in self.outcomes.get(event.media_id, [])
+                if each.round == round_ and status in (None, each.status)
+            ]
+
+        self.until(lambda: bool(found()))
+        return found()[0]
+
+    def task(self, event: MediaUploaded) -> ReviewRequested:
+        self.until(lambda: event.media_id in self.tasks)
+        return self.tasks[event.media_id][0]
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://{self.stack.workers[0].http_address}/metrics") as answer:
+            return answer.read().decode()
+
+
+@pytest.fixture(scope="module")
+def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("flow")
+    media = folder / "media"
+    media.mkdir()
+    models = REPOSITORY / "models"
+    build(models, home)
+    url = f"sqlite:///{folder / 'ledger.sqlite'}"
+    options = StackOptions(
+        home=home,
+        models_dir=models,
+        topics=topics(load(None).queues, 4),
+        broker="kafka",
+        kafka_data=folder / "kafka",
+        media_roots=(media,),
+        database_url=url,
+        environment={**os.environ, "UNMASK_ITEM_DEADLINE": "25"},
+    )
+    with Stack(options) as stack:
+        ledger = Ledger(url)
+        yield Platform(stack, media, ledger)
+        ledger.close()
+
+
+@pytest.fixture(scope="module")
+def portrait(platform: Platform, home: Path) -> Path:
+    photo = next(p for p in sample_photographs(home, REPOSITORY / "models") if p.name == "astronaut")
+    path = platform.media / "portrait.jpg"
+    with Image.open(photo.path) as image:
+        write_jpeg(path, np.asarray(image.convert("RGB"), np.uint8))
+    return path
+
+
+def test_a_photograph_comes_out_once_and_its_bytes_are_known_afterwards(platform: Platform, portrait: Path) -> None:
+    """A first upload is judged; a second one of the same bytes is decided from the stored signals."""
+    first = platform.upload(portrait)
+    outcome = platform.outcome(first)
+    assert outcome.status is OutcomeStatus.FINAL
+    assert outcome.action is Action.ALLOW
+    again = platform.upload(portrait, declared_synthetic=True)
+    assert platform.outcome(again).action is Action.LABEL
+    decided = platform.ledger.decision(again.media_id, 1)
+    assert decided is not None
+    assert decided.reused_from == first.media_id
+    assert "unmask_reused_contents_total 0.0" not in platform.metrics()
+
+
+def test_a_broken_file_is_held_asked_about_buried_and_replayed_as_a_new_round(
+    platform: Platform, portrait: Path
+) -> None:
+    """The fail mode applies while a person decides; after a repair, the replay opens round 2 with its own outcome."""
+    broken = platform.media / "repaired-later.jpg"
+    broken.write_bytes(portrait.read_bytes()[:300])
+    event = platform.upload(broken)
+    outcome = platform.outcome(event)
+    assert (outcome.status, outcome.action) == (OutcomeStatus.PROVISIONAL, Action.HOLD)
+    assert outcome.decided_by is DecidedBy.FAIL_MODE
+    assert platform.task(event).queue == "unreadable"
+
+    chosen = Selection(media_id=event.media_id)
+    dry = replay(platform.config, chosen)
+    assert ([resend.round for resend in dry.resends], dry.sent) == ([2], False)
+    broken.write_bytes(portrait.read_bytes())
+    assert replay(platform.config, chosen, dry_run=False).sent
+    second = platform.outcome(event, round_=2)
+    assert (second.status, second.action) == (OutcomeStatus.FINAL, Action.ALLOW)
+    assert replay(platform.config, chosen).already == 1
+
+
+def test_a_person_settles_a_task_and_the_first_answer_counts(platform: Platform) -> None:
+    """Hold for now, then final by the person; a second, different answer changes nothing."""
+    bad = platform.media / "empty.jpg"
+    bad.write_bytes(b"")
+    event = platform.upload(bad)
+    task = platform.task(event)
+    for action in (Action.ALLOW, Action.REMOVE):
+        review = ReviewDecided(
+            review_id=uuid4(),
+            task_id=task.task_id,
+            media_id=event.media_id,
+            action=action,
+            decided_at=datetime.now(UTC),
+            reviewer_id="r-1",
+            reason="looked at it",
+        )
+        send(platform.config, [(REVIEW_DECIDED, event.media_id, review)])
+    final = platform.outcome(event, status=OutcomeStatus.FINAL)
+    assert (final.action, final.decided_by) == (Action.ALLOW, DecidedBy.PERSON)
+
+
+def test_bytes_that_are_no_event_end_as_a_dead_letter(platform: Platform) -> None:
+    """They are kept with the cause, and the partition goes on."""
+    producer = Producer(platform.config)
+    producer.produce(UPLOADED, key="x", value=b"\x00 not json")
+    producer.flush(10)
+    end = time.monotonic() + PATIENCE
+    while not (plan := replay(platform.config, Selection(reason=Reason.MALFORMED_EVENT))).resends:
+        assert time.monotonic() < end
+    assert [resend.letter.value for resend in plan.resends] == [b"\x00 not json"]
+
+
+def test_a_source_that_is_not_allowed_is_never_read(platform: Platform) -> None:
+    """A file outside the roots is refused by the guard, held, and asked about."""
+    event = platform.upload(Path("/etc/hostname"))
+    assert platform.outcome(event).action is Action.HOLD
+    decided = platform.ledger.decision(event.media_id, 1)
+    assert decided is not None
+    assert decided.failure is not None
+    assert decided.failure.reason == Reason.SOURCE_FORBIDDEN
+
+
+def test_with_triton_down_the_fail_mode_applies_and_afterwards_the_same_bytes_are_judged(platform: Platform) -> None:
+    """Nothing is allowed unjudged, an advertisement is held, and what was not judged is not remembered as known."""
+    triton = platform.stack.triton
+    assert triton is not None
+    path = platform.media / "while-down.jpg"
+    write_jpeg(path, rendered(11))
+    triton.kill()
+    try:
+        post, ad = platform.upload(path), platform.upload(path, surface=Surface.AD)
+        limited, held = platform.outcome(post), platform.outcome(ad)
+    finally:
+        triton.start()
+    assert (limited.action, limited.status) == (Action.LIMIT, OutcomeStatus.PROVISIONAL)
+    assert (held.action, held.status) == (Action.HOLD, OutcomeStatus.PROVISIONAL)
+    assert {limited.decided_by, held.decided_by} == {DecidedBy.FAIL_MODE}
+    assert platform.task(post).queue == "triage"
+    later = platform.upload(path)
+    outcome = platform.outcome(later)
+    assert (outcome.action, outcome.status) == (Action.ALLOW, OutcomeStatus.FINAL)
+    decided = platform.ledger.decision(later.media_id, 1)
+    assert decided is not None
+    assert decided.reused_from is None
+
+
+def test_headers_carry_cloudevents_and_the_producers_trace(platform: Platform, portrait: Path) -> None:
+    """The trace id of the upload's record is on its outcome's record."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    event = MediaUploaded(media_id=str(uuid4()), uri=portrait.as_uri(), uploaded_at=datetime.now(UTC))
+    producer = Producer(platform.config)
+    headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    producer.produce(UPLOADED, key=event.media_id, value=encode(event), headers=headers)
+    producer.flush(10)
+    platform.outcome(event)
+    consumer = Consumer({**platform.config, "group.id": "headers", "enable.auto.commit": "false"})
+    consumer.assign([TopicPartition(ENFORCED, part, OFFSET_BEGINNING) for part in range(4)])
+    end = time.monotonic() + PATIENCE
+    while True:
+        assert time.monotonic() < end
+        message = consumer.poll(0.2)
+        if message is not None and not message.error() and message.key() == event.media_id.encode():
+            break
+    consumer.close()
+    found = {name: value.decode() for name, value in message.headers()}
+    assert found["ce_specversion"] == "1.0"
+    assert found["ce_type"] == "org.unmask.media.enforced.v1"
+    assert found["ce_subject"] == event.media_id
+    assert found["traceparent"].split("-")[1] == trace
+
+
+def test_the_worker_is_ready_alive_and_logs_json_with_the_upload(
+    platform: Platform, portrait: Path, home: Path
+) -> None:
+    """Probes answer 200, and a line of the log names the upload that it is about."""
+    fine, missing = platform.upload(portrait), platform.upload(platform.media / "nothing.jpg")
+    platform.outcome(fine)
+    platform.outcome(missing)
+    for path in ("/livez", "/readyz"):
+        with urllib.request.urlopen(f"http://{platform.stack.workers[0].http_address}{path}") as answer:
+            assert answer.status == 200
+    lines = [json.loads(line) for line in (home / "log" / "worker-1.log").read_text().splitlines() if line[:1] == "{"]
+    told = {(line["event"], line.get("media_id"), line.get("reason")) for line in lines}
+    assert ("screened", fine.media_id, None) in told
+    assert ("buried", missing.media_id, "source_not_found") in told
+
+
+def test_the_audit_holds(platform: Platform, portrait: Path) -> None:
+    """Topics and ledger agree: every upload so far has one outcome, a task or a dead letter."""
+    platform.outcome(platform.upload(portrait))
+    report = run_audit(platform.config, platform.ledger)
+    assert report.violations == ()
+    assert report.counts.uploads >= len(platform.outcomes)
