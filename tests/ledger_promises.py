@@ -21,6 +21,7 @@ from pipeline.ledger import ledger as ledger_module
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import LedgerCounts, SettledReview, TaskState
 from pipeline.ledger.tables import SCHEMA, metadata
+from tests.ledger_race import race
 from tests.records import DETECTORS, NOON, decided, reviewed, routed, settled, signal, upload
 
 DIGEST = "ab" * 32
@@ -228,12 +229,12 @@ class LedgerPromises:
         racers, media = 6, [f"m{i}" for i in range(10)]
         start = threading.Barrier(racers)
 
-        def race(racer: int) -> list[bytes]:
+        def run(racer: int) -> list[bytes]:
             start.wait()
-            return _race(ledger, racer, media)
+            return race(ledger, racer, media)
 
         with ThreadPoolExecutor(racers) as pool:
-            answers = list(pool.map(race, range(racers)))
+            answers = list(pool.map(run, range(racers)))
         assert all(answer == answers[0] for answer in answers)
         assert ledger.counts().decisions == ledger.counts().uploads == len(media)
         for media_id in media:
@@ -254,7 +255,13 @@ class LedgerPromises:
             list(pool.map(record, rounds))
         assert [task.round for task in ledger.open_tasks()] == [8]
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    # Examples share a ledger and keep apart by name; each database that runs this has a test class of its own.
+    @settings(
+        max_examples=15,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    )
     @given(events=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 3), st.booleans()), max_size=12))
     def test_the_first_of_any_sequence_stands(self, ledger: Ledger, events: list[tuple[str, int, bool]]) -> None:
         """For every upload and round, whatever the order and however often."""
@@ -268,20 +275,3 @@ class LedgerPromises:
 
 def _fields(task: object) -> dict[str, object]:
     return {name: getattr(task, name) for name in task.__struct_fields__}  # type: ignore[attr-defined]
-
-
-def _race(ledger: Ledger, racer: int, media: list[str]) -> list[bytes]:
-    """What the ledger answers to this racer, who decides in a way of its own."""
-    actions = list(Action)
-    answers = []
-    for media_id in media:
-        event = decided(media_id, action=actions[racer % len(actions)], review="faces" if racer % 2 else None)
-        answers.append(repr(ledger.record_decision(event, *routed(event))).encode())
-    return answers
-
-
-def race_in_process(url: str, racer: int, uploads: int) -> list[bytes]:
-    """A worker that starts, migrates, and decides."""
-    ledger = Ledger(url)
-    ledger.migrate()
-    return _race(ledger, racer, [f"m{i}" for i in range(uploads)])
