@@ -50,6 +50,8 @@ schema: $(SETUP) ## Write the JSON Schemas and the AsyncAPI document again
 lock: $(SETUP) ## Resolve the dependencies again
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade -q -o .lock/requirements.txt
+	$(BIN)/uv pip compile .lock/bootstrap.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade -q -o .lock/bootstrap.txt
 
 clean: ## Remove what was built and fetched here
 	rm -rf $(VENV) .unmask .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
