@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from pipeline import log
@@ -143,14 +144,19 @@ async def deliver(
 ) -> None:
     """Hand every arriving record to `handle`, at most `policy.concurrency` at once, and acknowledge in order.
 
+    Records of one key are handled one after the other, so that of two answers about one upload the first stands.
+
     Backpressure: no record is taken up while all places are busy. When a dead letter cannot be written, everything
     under way is cancelled and the error leaves: the process must end, and what was not acknowledged comes again.
     """
     lanes: Lanes[T] = Lanes(ack)
     places = asyncio.Semaphore(policy.concurrency)
+    last_of: _LastOf = {}
 
-    async def one(record: Record, slot: _Slot[T]) -> None:
+    async def one(record: Record, slot: _Slot[T], before: asyncio.Task[None] | None) -> None:
         try:
+            if before is not None:
+                await asyncio.wait((before,))
             await _settle(record, handle, bury, policy, watch)
             lanes.finish(slot)
         finally:
@@ -165,7 +171,23 @@ async def deliver(
                 places.release()
                 continue
             drain.enter()
-            under_way.create_task(one(record, lanes.enter((record.topic, record.partition), item)))
+            slot = lanes.enter((record.topic, record.partition), item)
+            if record.key is None:
+                under_way.create_task(one(record, slot, None))
+                continue
+            key = (record.topic, record.key)
+            task = under_way.create_task(one(record, slot, last_of.get(key)))
+            last_of[key] = task
+            task.add_done_callback(partial(_forget, last_of, key))
+
+
+_LastOf = dict[tuple[str, bytes], asyncio.Task[None]]
+"""(topic, key) → the record of this key that was taken up last, while it is under way."""
+
+
+def _forget(last_of: _LastOf, key: tuple[str, bytes], task: asyncio.Task[None]) -> None:
+    if last_of.get(key) is task:
+        del last_of[key]
 
 
 async def _settle(record: Record, handle: Handle, bury: Bury, policy: DeliveryPolicy, watch: Watch) -> None:

@@ -250,3 +250,38 @@ async def test_a_drain_that_takes_too_long_says_so():
     drain = Drain()
     drain.enter()
     assert not await drain.close(0.01)
+
+
+async def test_records_of_one_key_are_handled_one_after_the_other():
+    """The first of two answers about one upload stands, however slow its handler is; other keys do not wait for it."""
+    seen = Seen()
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def handle(item: Record) -> None:
+        if item.offset == 0:
+            await gate.wait()
+        order.append(f"{item.offset}{(item.key or b'-').decode()}")
+        if item.offset == 2:
+            gate.set()
+
+    keys = (b"a", b"a", b"b", None, b"a")
+    records = [Record("t", 0, n, key, b"", (), 0.0) for n, key in enumerate(keys)]
+    await run(seen, records, handle, concurrency=5)
+    assert [each for each in order if "a" in each] == ["0a", "1a", "4a"]
+    assert order.index("2b") < order.index("0a")
+    assert seen.acked == records
+
+
+async def test_a_record_goes_on_when_the_one_before_it_was_buried():
+    """A key is not blocked by a record that failed."""
+    seen = Seen()
+
+    async def handle(item: Record) -> None:
+        if item.offset == 0:
+            raise Permanent(Stage.SETTLE, Reason.MALFORMED_EVENT, "no")
+
+    records = [Record("t", 0, n, b"k", b"", (), 0.0) for n in range(2)]
+    await run(seen, records, handle)
+    assert [buried.offset for buried, _, _ in seen.buried] == [0]
+    assert seen.results == ["dead_letter", "ok"]
