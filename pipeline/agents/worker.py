@@ -26,6 +26,11 @@ logger = log.get(__name__)
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """A dead letter holds its record in base64: larger than the 1 MiB that brokers take for the record itself."""
 
+_POLLED_AT_ONCE = 16
+_BUFFERED = 1024
+"""Records that wait in memory, per agent. One loop feeds all agents and stands still while the buffer of one is full:
+decisions and reviews would wait behind a backlog of uploads. Faust stops polling a partition when the buffer is at
+80 %, so it is never full as long as the rest has room for one poll of each partition that the worker holds."""
 
 _LEAVE_SECONDS = 5.0
 """Leaving the group waits for a rebalance that may be under way, which waits for peers that may be dead."""
@@ -74,7 +79,7 @@ def worker_app(settings: Settings, drain: Drain) -> WorkerApp:
         broker_credentials=_credentials(settings),
         broker_commit_interval=1.0,
         broker_heartbeat_interval=3.0,
-        broker_max_poll_records=64,
+        broker_max_poll_records=_POLLED_AT_ONCE,
         # How long the partitions of a worker that was killed wait for a new owner.
         broker_session_timeout=15.0,
         broker_rebalance_timeout=30.0,
@@ -84,8 +89,7 @@ def worker_app(settings: Settings, drain: Drain) -> WorkerApp:
         producer_linger=0.02,
         producer_max_request_size=_MAX_REQUEST_BYTES,
         store="memory://",
-        # Small: what waits in a worker cannot be taken over by another, and is fetched again after a rebalance.
-        stream_buffer_maxsize=max(16, 4 * settings.concurrency),
+        stream_buffer_maxsize=_BUFFERED,
         stream_wait_empty=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
