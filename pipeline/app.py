@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import faust
 from aiohttp import web
+from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CollectorRegistry
 
 from pipeline import VERSION, log
@@ -217,7 +218,11 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
             return None if await triton.server_ready() else f"no answer from {settings.triton_url}"
 
         async def kafka_trouble() -> str | None:
-            return None if app.consumer.assignment() else "no partitions assigned yet"
+            try:
+                held = app.consumer.assignment()
+            except ConsumerNotStarted:
+                held = None
+            return None if held else "no partitions assigned yet"
 
         checks = {"kafka": kafka_trouble, "triton": triton_trouble, "ledger": ledger_trouble}
         runner = web.AppRunner(probes(prometheus, progress, settings.stall_seconds, checks), access_log=None)
