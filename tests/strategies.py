@@ -310,16 +310,12 @@ def findings(sound: bool = False) -> st.SearchStrategy[Findings]:
     return st.builds(Findings, reports=tuples_of(reports(sound=sound), 4))
 
 
-bands = (
-    st.tuples(probabilities, probabilities)
-    .filter(lambda edges: edges[0] < edges[1])
-    .map(lambda edges: Band(low=edges[0], high=edges[1]))
-)
+bands = st.builds(lambda low, width: Band(low=low / 10, high=(low + width) / 10), st.integers(1, 6), st.integers(1, 3))
 family_fusions = st.builds(
     FamilyFusion,
     top_share=st.floats(0.01, 1),
     margin=st.floats(0, 0.5),
-    min_coverage=probabilities,
+    min_coverage=st.sampled_from([0.0, 0.3, 1.0]) | probabilities,
     calibration=maybe(st.builds(Calibration, slope=st.floats(0.1, 5), intercept=st.floats(-3, 3))),
     abstain=maybe(bands),
 )

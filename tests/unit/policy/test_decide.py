@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -27,7 +26,7 @@ from pipeline.events.values import (
 from pipeline.fuse import fuse
 from pipeline.policy.decide import NOTHING_FOUND, decide
 from pipeline.policy.file import load
-from pipeline.policy.rules import Policy
+from pipeline.policy.rules import On, Policy
 from tests import strategies
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,22 +109,43 @@ def test_monotone_in_each_probability(
     assert urgency(after) >= urgency(before)
 
 
-@given(st.data(), strategies.findings(sound=True), strategies.uploads, strategies.policies() | st.just(DEFAULT))
+@given(
+    strategies.policies() | st.just(DEFAULT),
+    strategies.uploads,
+    strategies.families,
+    st.dictionaries(strategies.families, strategies.probabilities),
+    st.sampled_from([1.0, 0.5, 0.1]),
+)
 def test_monotone_from_raw_score_to_action(
-    data: st.DataObject, findings: Findings, upload: MediaUploaded, policy: Policy
+    policy: Policy, upload: MediaUploaded, swept: Family, others: dict[Family, float], coverage: float
 ) -> None:
-    """From a detector's raw score on, through abstention and lost coverage, more suspicion is never treated milder."""
-    spots = [(r, s) for r, each in enumerate(findings.reports) for s in range(len(each.scores))]
-    assume(spots)
-    r, s = data.draw(st.sampled_from(spots))
-    reports = list(findings.reports)
-    scores = list(reports[r].scores)
-    scores[s] = replace(scores[s], value=data.draw(st.floats(scores[s].value, 1)))
-    reports[r] = replace(reports[r], scores=tuple(scores))
-    before = decide(fuse(findings, policy.fusion).signals, upload, policy, NOW)
-    after = decide(fuse(Findings(tuple(reports)), policy.fusion).signals, upload, policy, NOW)
-    assert after.action.strength >= before.action.strength
-    assert urgency(after) >= urgency(before)
+    """As a detector's score sweeps from 0 to 1, through doubt and with lost coverage, nothing ever gets milder."""
+    before = None
+    for step in range(21):
+        scores = {**others, swept: step / 20}
+        reports = tuple(
+            DetectorReport("d", "1", Mode.LIVE, (family,), ReportStatus.OK, (Score(family, score),), coverage)
+            for family, score in scores.items()
+        )
+        after = decide(fuse(Findings(reports), policy.fusion).signals, upload, policy, NOW)
+        if before is not None:
+            assert after.action.strength >= before.action.strength
+            assert urgency(after) >= urgency(before)
+        before = after
+
+
+@pytest.mark.parametrize("coverage", [1.0, 0.1])
+def test_surer_than_doubtful_is_not_milder(coverage: float) -> None:
+    """A fail mode that is stricter than the rule above it still holds above the abstain band and for what was seen."""
+    rule = msgspec.structs.replace(DEFAULT.rules[1], when={Family.FACE_SWAP: 0.9})
+    strict = tuple(
+        msgspec.structs.replace(mode, action=Action.HOLD, surfaces=()) if mode.on is not On.UNJUDGED else mode
+        for mode in DEFAULT.fail_modes
+    )
+    policy = msgspec.structs.replace(DEFAULT, rules=(rule,), fail_modes=strict)
+    score = Score(Family.FACE_SWAP, 0.95)
+    report = DetectorReport("d", "1", Mode.LIVE, tuple(CLEAN), ReportStatus.OK, (score,), coverage)
+    assert decide(fuse(Findings((report,)), policy.fusion).signals, UPLOAD, policy, NOW).action is Action.HOLD
 
 
 @given(strategies.uploads, strategies.policies() | st.just(DEFAULT), strategies.failures)
