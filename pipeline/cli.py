@@ -10,7 +10,7 @@ import asyncio
 import signal
 import sys
 import threading
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -135,14 +135,13 @@ def stack_up(
     from pipeline.stack.up import Stack
 
     options = _stack_options(broker, kafka_nodes, workers, tuple(media_root or ()), triton_url)
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with err.status("starting") as status:
         stack = Stack(options, lambda event: status.update(f"{event.part}: {event.kind} {event.detail}"[:100])).start()
     try:
         out.print(listening_table(stack.listening))
         out.print("Ctrl-C ends everything.")
-        ended.wait()
+        threading.Event().wait()
     except KeyboardInterrupt:
         pass
     finally:
@@ -183,7 +182,12 @@ def topics_apply(
 
 
 @app.command()
-def audit(as_json: AsJson = False) -> None:
+def audit(
+    settled: Annotated[
+        float | None, typer.Option(help="Leave uploads alone that are younger than so many seconds: still under way.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Prove from topics and ledger that every upload has exactly one outcome; status 1 when it has not."""
     from pipeline.audit_facts import run_audit
     from pipeline.kafka import client_config
@@ -191,7 +195,8 @@ def audit(as_json: AsJson = False) -> None:
     from pipeline.show import audit_tables
 
     ledger = Ledger(Settings().ledger_url)
-    report = run_audit(client_config(Settings()), ledger)
+    until = None if settled is None else datetime.now(UTC) - timedelta(seconds=settled)
+    report = run_audit(client_config(Settings()), ledger, until=until)
     ledger.close()
     if as_json:
         out.print_json(msgspec.json.encode(report).decode())

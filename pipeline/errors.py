@@ -62,10 +62,13 @@ class ItemError(UnmaskError):
     """Trouble with one item. `detail` is for people and logs, never for metric labels."""
 
     def __init__(self, stage: Stage, reason: Reason, detail: str) -> None:
-        super().__init__(f"{stage}: {reason}: {detail}")
+        super().__init__(stage, reason, detail)
         self.stage = stage
         self.reason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.reason}: {self.detail}"
 
 
 class Permanent(ItemError):
