@@ -37,6 +37,7 @@ from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events import MediaDecided, MediaEnforced, MediaUploaded, ReviewDecided
 from pipeline.events.values import Failure
 from pipeline.fetch.factory import from_settings as fetch_from_settings
+from pipeline.fetch.origins import PerOrigin
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import KnownContent, SettledReview
 from pipeline.metrics import Metrics
@@ -98,8 +99,16 @@ async def screening(
         )
         observe = partial(_count_deaths, metrics)
         pool = await parts.enter_async_context(DecodePool(settings.decode_workers, budget, observe=observe))
-        fetch = await parts.enter_async_context(fetch_from_settings(settings))
-        infer = _resilient(triton, breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, metrics))
+        spool = await parts.enter_async_context(fetch_from_settings(settings))
+        source_level = _level(metrics, "source")
+
+        def origin_breaker(origin: str) -> Breaker:
+            return breaker(origin, Stage.FETCH, Reason.SOURCE_UNAVAILABLE, lambda _: source_level(fetch.worst))
+
+        fetch = PerOrigin(spool, origin_breaker)
+        infer = _resilient(
+            triton, breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, _level(metrics, "triton"))
+        )
 
         async def ask(clip: Clip, within: float) -> Findings:
             return await detect(clip, registry, infer, within=within)
@@ -118,14 +127,19 @@ async def screening(
         )
 
 
-def breaker(name: str, stage: Stage, reason: Reason, metrics: Metrics) -> Breaker:
-    """A circuit breaker whose state is a metric."""
+def breaker(name: str, stage: Stage, reason: Reason, on_state: Callable[[State], None]) -> Breaker:
+    """A circuit breaker that tells of its turns: to the log, and to `on_state`."""
 
-    def on_state(dependency: str, state: State) -> None:
-        metrics.breaker.labels(dependency).set(_BREAKER_LEVEL[state])
+    def turned(dependency: str, state: State) -> None:
         logger.warning("breaker", dependency=dependency, state=state.value)
+        on_state(state)
 
-    return Breaker(name, BreakerPolicy(failures=5, open_seconds=2.0), stage=stage, reason=reason, on_state=on_state)
+    return Breaker(name, BreakerPolicy(failures=5, open_seconds=2.0), stage=stage, reason=reason, on_state=turned)
+
+
+def _level(metrics: Metrics, dependency: str) -> Callable[[State], None]:
+    gauge = metrics.breaker.labels(dependency)
+    return lambda state: gauge.set(_BREAKER_LEVEL[state])
 
 
 def run_worker(settings: Settings) -> None:
@@ -147,7 +161,7 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
     progress = Progress()
     publish = publisher(sender(app), source=f"urn:unmask:{settings.kafka_group}")
     ledger = Ledger(settings.ledger_url)
-    in_ledger = _in_ledger(breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, metrics))
+    in_ledger = _in_ledger(breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, _level(metrics, "ledger")))
     parts = AsyncExitStack()
     late = _Late()
 
