@@ -33,7 +33,7 @@ from pipeline.detect.ensemble import detect
 from pipeline.detect.port import Findings, Infer, ModelSpec, Tensors
 from pipeline.detect.registry import load as load_registry
 from pipeline.detect.triton import Triton
-from pipeline.errors import Reason, Stage, UnmaskError
+from pipeline.errors import Reason, Stage, Transient, UnmaskError
 from pipeline.events import MediaDecided, MediaEnforced, MediaUploaded, ReviewDecided
 from pipeline.events.values import Failure
 from pipeline.fetch.factory import from_settings as fetch_from_settings
@@ -166,7 +166,12 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
     late = _Late()
 
     async def known(sha256: str, detectors: tuple[str, ...]) -> KnownContent | None:
-        found = await in_ledger(lambda: ledger.known_content(sha256, detectors))
+        try:
+            found = await in_ledger(lambda: ledger.known_content(sha256, detectors))
+        except Transient as trouble:
+            # Reuse saves work; without the ledger the bytes are judged anew, and routing waits for it.
+            logger.warning("known contents cannot be looked up", detail=trouble.detail)
+            return None
         if found is not None:
             metrics.reuse.inc()
         return found
