@@ -47,10 +47,11 @@ class OperatingPoint:
 
 
 def fit_lda(features: Matrix, fake: Labels, shrinkage: float) -> Line:
-    """Linear discriminant with the two classes' pooled covariance, shrunk towards a multiple of the identity.
+    """Linear discriminant with the two classes' pooled covariance, shrunk towards its own diagonal.
 
     `shrinkage` 0–1: with more features than faces the covariance has no inverse, and its small directions are noise.
-    Raises ValueError when a class is empty.
+    Towards the diagonal rather than a sphere, since the features' spreads differ by orders of magnitude. Raises
+    ValueError when a class is empty.
     """
     if fake.all() or not fake.any():
         raise ValueError("both real and fake faces are needed")
@@ -58,19 +59,21 @@ def fit_lda(features: Matrix, fake: Labels, shrinkage: float) -> Line:
     centred = features.astype(np.float64)
     for kind in (False, True):
         centred[fake == kind] -= means[kind]
-    difference = means[1] - means[0]
-    freedom, width = max(1, len(features) - 2), features.shape[1]
-    ridge = shrinkage * max(float((centred**2).sum()) / freedom / width, 1e-12)
-    centred *= np.sqrt((1 - shrinkage) / freedom)
-    if len(features) < width and ridge > 0:
+    freedom = max(1, len(features) - 2)
+    spread = np.maximum(np.sqrt((centred**2).sum(axis=0) / freedom), 1e-6)
+    centred *= np.sqrt((1 - shrinkage) / freedom) / spread
+    difference = (means[1] - means[0]) / spread
+    ridge = max(shrinkage, 1e-9)
+    if len(features) < features.shape[1]:
         # The same solution by way of the faces (Woodbury): a matrix of faces × faces instead of features × features.
         inner = centred @ centred.T
         inner[np.diag_indices(len(inner))] += ridge
-        weight = (difference - centred.T @ np.linalg.solve(inner, centred @ difference)) / ridge
+        scaled = (difference - centred.T @ np.linalg.solve(inner, centred @ difference)) / ridge
     else:
-        covariance = centred.T @ centred
-        covariance[np.diag_indices(width)] += ridge
-        weight = np.linalg.solve(covariance, difference)
+        correlation = centred.T @ centred
+        correlation[np.diag_indices(len(correlation))] += ridge
+        scaled = np.linalg.solve(correlation, difference)
+    weight = scaled / spread
     return Line(weight, -float(weight @ (means[0] + means[1])) / 2)
 
 

@@ -44,8 +44,8 @@ from pipeline.models.sources import Progress, write_atomically
 
 Names = NDArray[np.str_]
 
-SHRINKAGE = 0.3
-"""How far the covariance is drawn towards a sphere. Chosen on left-out sources of the swap head, used for both."""
+SHRINKAGE = 0.6
+"""How far the covariance is drawn towards its diagonal. Chosen on left-out sources of the swap head, used for both."""
 FOLDS = 5
 MIN_SOURCE = 10
 """A source is left out on its own when it has at least so many real faces; smaller ones are left out together."""
