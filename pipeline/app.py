@@ -120,7 +120,7 @@ async def screening(
                 detect=ask,
                 known=known,
                 policy=policy,
-                detectors=registry.versions,
+                detectors=tuple(sorted((*registry.versions, policy.fusion_version))),
                 timed=_timer(metrics),
             ),
             triton,

@@ -23,7 +23,8 @@ from pipeline.events.values import (
 class Versions(Struct, frozen=True):
     """Everything that the decision depends on, so that it can be derived again.
 
-    `detectors` are `name@version` of all that were asked, sorted: content judged by the same set is not judged twice.
+    `detectors`: `name@version` of all that were asked and of the fusion, sorted: what the signals depend on. Content
+    that was judged by the same set is not judged twice.
     """
 
     unmask: str
