@@ -141,8 +141,12 @@ def video(
     metadata: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
     pixel_format: str = "yuv420p",
+    motion: int = 0,
 ) -> bytes:
-    """A video with a keyframe every `gop` frames; `audio`: the codec of a 440 Hz tone beside it."""
+    """A video with a keyframe every `gop` frames; `audio`: the codec of a 440 Hz tone beside it.
+
+    `motion`: pixels that the picture moves from frame to frame; 0 is cheap to make.
+    """
     out = io.BytesIO()
     _encode(
         out,
@@ -157,6 +161,7 @@ def video(
         metadata or {},
         options if options is not None else _speed(codec),
         pixel_format,
+        motion,
     )
     return out.getvalue()
 
@@ -249,6 +254,7 @@ def _encode(
     metadata: dict[str, str],
     options: dict[str, str],
     pixel_format: str,
+    motion: int,
 ) -> None:
     with av.open(out, "w", format=container) as target:
         target.metadata.update(metadata)
@@ -257,23 +263,26 @@ def _encode(
         track.codec_context.gop_size = gop
         track.codec_context.thread_count = 1
         tone = target.add_stream(audio, rate=48_000) if audio else None
-        ready: tuple[int, Any] = (-1, None)
+        stamp: tuple[float, Any] = (-1, None)
         for i in range(int(seconds * fps)):
-            second = i // fps
-            if ready[0] != second:
-                ready = (
-                    second,
-                    av.VideoFrame.from_ndarray(stamped(width, height, second), format="rgb24").reformat(
-                        format=pixel_format
-                    ),
-                )
-            frame = ready[1]
+            if stamp[0] != (i if motion else i // fps):
+                stamp = (i if motion else i // fps, _picture(width, height, i // fps, i * motion, pixel_format))
+            frame = stamp[1]
             frame.pts, frame.time_base = i, Fraction(1, fps)
             frame.pict_type = 1 if i % gop == 0 else 0
             target.mux(track.encode(frame))
         target.mux(track.encode(None))
         if tone:
             _tone(target, tone, seconds, 48_000)
+
+
+def _picture(width: int, height: int, second: int, shift: int, pixel_format: str) -> Any:
+    picture = stamped(width, height, second)
+    if shift:
+        stamp = picture[: height // STAMP_SHARE, : width // STAMP_SHARE].copy()
+        picture = np.roll(texture(width, height), (shift // 2, shift), axis=(0, 1))
+        picture[: height // STAMP_SHARE, : width // STAMP_SHARE] = stamp
+    return av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixel_format)
 
 
 def _tone(target: Any, track: Any, seconds: float, rate: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -89,13 +90,21 @@ class Outbox:
 
     def put(self, array: NDArray[Any]) -> int:
         """Append an array's bytes; the offset where they lie."""
-        data = np.ascontiguousarray(array).data.cast("B")
-        offset = -(-self._end // _ALIGN) * _ALIGN
-        if offset + len(data) > self._size:
-            raise MemoryError("the clip is larger than its budget")
-        self._write(data, offset)
-        self._end = offset + len(data)
-        return offset
+        return self.put_parts([np.ascontiguousarray(array).data.cast("B")])
+
+    def put_parts(self, parts: Iterable[bytes | memoryview]) -> int:
+        """Append bytes that come in parts, so that whoever makes them never holds them all; the offset of the first.
+
+        Memory that a child touches for the first time is what it pays most for.
+        """
+        start = end = -(-self._end // _ALIGN) * _ALIGN
+        for part in parts:
+            if end + len(part) > self._size:
+                raise MemoryError("the clip is larger than its budget")
+            self._write(memoryview(part), end)
+            end += len(part)
+        self._end = end
+        return start
 
     def file(self, reply: Report | Refusal) -> None:
         """Write the report; nothing may follow."""

@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pillow_heif
-from PIL import AvifImagePlugin, ExifTags, Image, ImageOps, ImageSequence, PngImagePlugin, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 from PIL import __version__ as _pillow_version
 
 from pipeline.decode import sampling
-from pipeline.decode.geometry import fit, solid
+from pipeline.decode.geometry import fit
 from pipeline.decode.handover import FrameAt, Outbox, Report
 from pipeline.decode.metadata import Entries, bounded, from_xmp
 from pipeline.decode.port import DecodeBudget
@@ -42,6 +42,18 @@ _DAMAGE = (
 )
 """What Pillow's readers raise on damaged files; it has no exception of its own for them."""
 _EXIF = ("Software", "Make", "Model", "ImageDescription", "DateTime", "Artist", "HostComputer")
+_STRIP = 64
+"""Rows that are converted and handed over at once."""
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation → what makes the picture upright."""
 _QUARTERS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 
 pillow_heif.register_heif_opener(thumbnails=False)
@@ -80,7 +92,7 @@ def _still(picture: Image.Image, budget: DecodeBudget, out: Outbox) -> Report:
     try:
         metadata = _metadata(picture)
         picture.draft("RGB", (budget.max_side, budget.max_side))  # JPEG: let the DCT do most of the scaling
-        frame = _frame(picture, 0.0, budget, out)
+        frame = _frame(picture, 0.0, budget, out, orientation)
     except Permanent:
         raise
     except _DAMAGE as error:
@@ -159,10 +171,13 @@ def _frames(picture: Image.Image) -> Iterator[tuple[Image.Image, float]]:
         yield frame, float(delay) / 1000 if isinstance(delay, int | float) and delay > 0 else _DEFAULT_DELAY
 
 
-def _frame(picture: Image.Image, at: float, budget: DecodeBudget, out: Outbox) -> FrameAt:
-    shown = ImageOps.exif_transpose(_rgb(_scaled(picture, budget.max_side), picture))
-    array = solid(np.asarray(shown, dtype=np.uint8))
-    return FrameAt(at, array.shape[0], array.shape[1], out.put(array))
+def _frame(picture: Image.Image, at: float, budget: DecodeBudget, out: Outbox, orientation: int = 1) -> FrameAt:
+    shown = _scaled(picture, budget.max_side)
+    if orientation in _UPRIGHT:
+        shown = shown.transpose(_UPRIGHT[orientation])
+    strips = range(0, shown.height, _STRIP)
+    boxes = ((0, top, shown.width, min(top + _STRIP, shown.height)) for top in strips)
+    return FrameAt(at, shown.height, shown.width, out.put_parts(_rgb(shown.crop(box)).tobytes() for box in boxes))
 
 
 def _scaled(picture: Image.Image, max_side: int) -> Image.Image:
@@ -170,29 +185,25 @@ def _scaled(picture: Image.Image, max_side: int) -> Image.Image:
     size = fit(*picture.size, max_side)
     if size == picture.size:
         return picture
-    if picture.mode == "P":
-        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-    elif picture.mode in {"1", "I;16B", "I;16L", "I;16N"}:
-        picture = picture.convert("I" if picture.mode != "1" else "L")
-    elif picture.mode == "PA":
-        picture = picture.convert("RGBA")
+    if picture.mode in {"P", "PA"}:
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    elif picture.mode == "1":
+        picture = picture.convert("L")
+    elif picture.mode.startswith("I;"):
+        picture = picture.convert("I")
     return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
-def _rgb(picture: Image.Image, original: Image.Image) -> Image.Image:
-    """RGB on white, as viewers show what is transparent; 16-bit grey is scaled down, not clipped. Keeps the EXIF."""
-    exif = original.getexif()
+def _rgb(picture: Image.Image) -> Image.Image:
+    """RGB on white, as viewers show what is transparent; 16-bit grey is scaled down, not clipped."""
     if picture.mode.startswith("I"):
         grey = np.asarray(picture).astype(np.int64) >> 8
         picture = Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         layers = picture.convert("RGBA")
-        ground = Image.new("RGBA", layers.size, "white")
-        ground.alpha_composite(layers)
-        picture = ground
-    picture = picture.convert("RGB")
-    picture.getexif().update(exif)
-    return picture
+        picture = Image.new("RGBA", layers.size, "white")
+        picture.alpha_composite(layers)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -124,6 +124,13 @@ class DecodePool:
             raise RuntimeError("the pool has not been started")
         return self._template.sandbox
 
+    @property
+    def pid(self) -> int:
+        """The template's process id, for whoever accounts for its CPU time."""
+        if self._template is None:
+            raise RuntimeError("the pool has not been started")
+        return self._template.process.pid
+
     async def __call__(self, path: Path) -> Clip:
         """Decode the file. Raises `Permanent` with a typed cause, or `Transient` when the pool itself failed."""
         async with self._slots:
@@ -189,9 +196,8 @@ class DecodePool:
     # Children
 
     def _take(self, template: _Template) -> _Child:
-        """A waiting child; another one is ordered in its place, to be warm for the next item."""
+        """A waiting child."""
         child = template.spares.popleft() if template.spares else self._order(template)
-        template.spares.append(self._order(template))
         child.used = True
         return child
 
@@ -207,11 +213,14 @@ class DecodePool:
         return child
 
     def _dismiss(self, template: _Template, child: _Child) -> None:
-        """Whatever became of the item, its child ends here and now."""
+        """Whatever became of the item, its child ends here and now. Another is forked, while its frames are judged."""
         child.link.close()
-        if not child.ended.done() and template.alive:
+        if not template.alive:
+            return
+        if not child.ended.done():
             with suppress(OSError):
                 template.control.send(msgspec.json.encode(Order("kill", child.serial)))
+        template.spares.append(self._order(template))
 
     # The template
 
@@ -248,7 +257,7 @@ class DecodePool:
             log.warning("decode_sandbox_weak", missing=ready.sandbox.missing)
         template = _Template(process, ours, ready.sandbox)
         loop.add_reader(ours, self._hear, template)
-        template.spares.extend(self._order(template) for _ in range(self._workers))
+        template.spares.extend(self._order(template) for _ in range(self._workers + 1))
         return template
 
     def _hear(self, template: _Template) -> None:

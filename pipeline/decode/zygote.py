@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import Literal, NoReturn
 
 import msgspec
@@ -66,7 +67,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     control.send(msgspec.json.encode(Ready(_try_out(budget, isolated))))
-    _serve(control, budget)
+    with suppress(BrokenPipeError):  # the pool went away in the middle of an obituary
+        _serve(control, budget)
 
 
 def _serve(control: socket.socket, budget: DecodeBudget) -> None:
