@@ -77,7 +77,7 @@ async def _report(entry: Entry, view: View, found: Found, infer: Infer, until: f
     return say(
         ReportStatus.OK,
         scores=tuple(score for scores in answers.given if scores is not None for score in scores),
-        coverage=seen * answers.answered / len(probes),
+        coverage=seen * answers.answered / sum(probe.due for probe in probes),
         detail=detail,
     )
 

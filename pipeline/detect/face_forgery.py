@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +20,8 @@ class FaceForgery:
     """One question per face crop.
 
     Every track is asked before any is asked twice: one forged face among many must not be missed for want of crops.
-    A track whose faces are all too small, or that the crops do not suffice for, is a skipped probe.
+    A track whose faces are all too small, or that the crops do not suffice for, is a skipped probe; the second kind
+    lowers the coverage.
 
     Args:
         crops: most crops asked about per clip.
@@ -60,7 +61,9 @@ class FaceForgery:
                 fit.append(large)
             else:
                 side = max(_side(face, images[face.frame]) for face in faces)
-                skipped.append(_skip(faces[0], f"a face of {side:.0f} pixels, fewer than {self.smallest_face}"))
+                # Not due: a face that nobody could recognise harms nobody, and every crowd would count as half judged.
+                why = f"a face of {side:.0f} pixels, fewer than {self.smallest_face}"
+                skipped.append(replace(_skip(faces[0], why), due=False))
         # Larger faces first, where the crops do not suffice for all: they are whom the picture is about.
         fit.sort(key=lambda faces: -max(_side(face, images[face.frame]) for face in faces))
         skipped += [_skip(faces[0], f"more than {self.crops} people") for faces in fit[self.crops :]]

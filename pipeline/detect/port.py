@@ -66,8 +66,9 @@ class View:
 class Probe:
     """One question to a model, and the moment and place that its answer will point at.
 
-    `skipped` says why a question that belongs here cannot be put (a face of ten pixels): it is not sent and lowers
-    the coverage, so that what was not judged does not look judged.
+    `skipped` says why a question that belongs here cannot be put: it is not sent. It lowers the coverage, so that what
+    was not judged does not look judged, unless it was not `due`: nobody would expect an answer (a face of ten pixels),
+    and the reason alone is reported.
     """
 
     tensors: Tensors
@@ -75,6 +76,7 @@ class Probe:
     box: Box | None = None
     track: int | None = None
     skipped: str = ""
+    due: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,12 +148,20 @@ async def test_faces_of_half_the_frames_are_half_the_coverage():
     assert (reports["face_forgery"].status, reports["face_forgery"].coverage) == (ReportStatus.OK, 0.5)
 
 
-async def test_a_skipped_probe_lowers_the_coverage_and_is_not_sent():
-    """One face large enough, one too small."""
+async def test_people_beyond_the_crops_lower_the_coverage():
+    """Two faces large enough, one crop."""
+    registry = Registry(FindFaces(), 5.0, Embed(), 5.0, (Entry(FaceForgery(crops=1), Mode.LIVE, 5.0),))
+    infer = FakeInfer({"face_detector": faces_at((40, 40, 120, 120), (200, 40, 280, 120))})
+    findings = await detect(clip(1), registry, infer, within=5)
+    assert [report.coverage for report in findings.reports] == [0.5]
+
+
+async def test_a_face_that_is_too_small_is_not_sent_and_is_mentioned():
+    """One face large enough, one too small: judged in full, and it is said what was not looked at."""
     infer = FakeInfer({"face_detector": faces_at((40, 40, 200, 200), (250, 20, 290, 60))})
     _, reports = await judge(clip(1), infer)
     forgery = reports["face_forgery"]
-    assert (forgery.status, forgery.coverage) == (ReportStatus.OK, 0.5)
+    assert (forgery.status, forgery.coverage) == (ReportStatus.OK, 1.0)
     assert forgery.detail == "skipped: a face of 40 pixels, fewer than 64"
     assert infer.asked("face_forgery") == 1
 
