@@ -49,7 +49,7 @@ SHRINKAGE = 0.6
 FOLDS = 5
 MIN_SOURCE = 10
 """A source is left out on its own when it has at least so many real faces; smaller ones are left out together."""
-THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
+THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)
 TRAIN_FAKES = {"swap": (), "synthesis": ("gan_face",)}
 DEV_FAKES = {"swap": ("face_swap",), "synthesis": ("gan_face",)}
 
@@ -99,8 +99,8 @@ class HeadReport:
         """The report for people."""
         yield f"{self.head}: {self.real} real, {self.fake} fake faces; shrinkage {self.shrinkage}; {self.path}"
         yield f"  cross-validated by picture  {self.cross_validated}"
-        yield from (f"  without {name:38s}{figure}" for name, figure in self.left_out)
-        yield from (f"  dev {name:42s}{figure}" for name, figure in self.dev)
+        yield from (f"  without {name:58s}  {figure}" for name, figure in self.left_out)
+        yield from (f"  dev {name:62s}  {figure}" for name, figure in self.dev)
         for name, points in self.points:
             told = "; ".join(f"p ≥ {p.threshold}: TPR {p.tpr:.2f}, FPR {p.fpr:.2f}" for p in points)
             yield f"  dev {name}: {told}"
@@ -162,9 +162,11 @@ def train_head(
     line = fit_lda(features, fake, shrinkage)
 
     left_out = []
-    for name, rows in _source_groups(sources, fake).items():
+    for name, group in _source_groups(sources, fake).items():
         progress(f"leaving out {name}")
-        if fake[~rows].any() and not fake[~rows].all():
+        # Reals alone are compared with a fifth of the fakes, which is left out as well.
+        rows = group if fake[group].any() else group | (fake & (folds == 0))
+        if fake[~rows].any() and not fake[~rows].all() and not fake[rows].all():
             scores = fit_lda(features[~rows], fake[~rows], shrinkage)(features[rows])
             left_out.append((name, auc_with_interval(scores, fake[rows], seed)))
     dev_figures, points = _judge_dev(line, (a, b), [row for row in dev if row in table], table, seed)
