@@ -182,7 +182,7 @@ def train_head(
         dev=dev_figures,
         points=points,
     )
-    _write(report, line, (a, b), manifest, seed)
+    _write(report, line, (a, b), manifest, seed, limit)
     return report
 
 
@@ -259,7 +259,9 @@ def _judge_dev(
     return tuple(figures), tuple(points)
 
 
-def _write(report: HeadReport, line: Line, platt: tuple[float, float], manifest: Path, seed: int) -> None:
+def _write(
+    report: HeadReport, line: Line, platt: tuple[float, float], manifest: Path, seed: int, limit: int | None
+) -> None:
     """Fold the calibration into the line and write the head. Seven digits: what a 32-bit float holds."""
     a, b = platt
     head = HeadFile(
@@ -272,6 +274,7 @@ def _write(report: HeadReport, line: Line, platt: tuple[float, float], manifest:
             "fake": report.fake,
             "shrinkage": report.shrinkage,
             "seed": seed,
+            "limit": limit or "none",
             "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
             "cross_validated_auc": round(report.cross_validated.value, 4),
             "probability": "of being fake at even odds, on held-out faces of the training sources, each source equal",
