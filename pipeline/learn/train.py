@@ -277,7 +277,8 @@ def _write(
             "limit": limit or "none",
             "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
             "cross_validated_auc": round(report.cross_validated.value, 4),
-            "probability": "of being fake at even odds, on held-out faces of the training sources, no source counting for more than 50",
+            "probability": "of being fake at even odds, on held-out faces of the training sources, "
+            "no source counting for more than 50",
         },
     )
     write_atomically(report.path, msgspec.json.format(msgspec.json.encode(head), indent=1) + b"\n")
