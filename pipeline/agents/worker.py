@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import threading
@@ -32,8 +33,10 @@ _BUFFERED = 1024
 decisions and reviews would wait behind a backlog of uploads. Faust stops polling a partition when the buffer is at
 80 %, so it is never full as long as the rest has room for one poll of each partition that the worker holds."""
 
-_LEAVE_SECONDS = 5.0
-"""Leaving the group waits for a rebalance that may be under way, which waits for peers that may be dead."""
+_COMMIT_SECONDS = 3.0
+_LEAVE_SECONDS = 8.0
+"""How long stopping may take when nothing is under way any more. Leaving the group waits for a rebalance that may be
+under way, which waits for peers that may be dead."""
 
 
 class WorkerApp(faust.App):
@@ -55,11 +58,21 @@ class WorkerApp(faust.App):
         finished = await self.drain.close(self.drain_seconds)
         if not finished:
             logger.warning("stopped before everything under way was done; it will be delivered again")
-        if self._consumer is not None:
-            await self._consumer.commit()
-        await self.close_parts()
         _exit_anyway(_LEAVE_SECONDS, 1 if self._crash_reason else 0)
+        await self._last_commit()
+        await self.close_parts()
         await super().on_stop()
+
+    async def _last_commit(self) -> None:
+        """What cannot be committed in time is delivered again. The wait must have an end: a rebalance that begins while
+        Faust stops closes its consumer, and a commit on that one is tried for ever when the coordinator is away too."""
+        if self._consumer is None:
+            return
+        try:
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await self._consumer.commit()
+        except TimeoutError:
+            logger.warning("left without a last commit; what was done since the one before is delivered again")
 
 
 def worker_app(settings: Settings, drain: Drain) -> WorkerApp:

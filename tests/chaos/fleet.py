@@ -34,6 +34,8 @@ class Fleet:
         self._number = 0
         self.by_themselves: list[str] = []
         """Deaths that nobody here asked for. Harmless to the promise, and worth knowing."""
+        self.overdue: list[str] = []
+        """Workers that did not end in time after SIGTERM, and were killed for it."""
 
     def join(self) -> Worker:
         """Add a worker; it is not waited for."""
@@ -49,13 +51,27 @@ class Fleet:
         worker = self._choose(pick)
         with self._lock:
             del self._workers[worker.name]
-        worker.stop()
+        self._stop(worker)
         return worker.name
 
-    def send(self, number: signal.Signals, pick: float) -> str:
-        """A signal to one worker that is ready; it is started again."""
+    def kill(self, pick: float) -> str:
+        """SIGKILL to one worker; it is started again."""
         worker = self._choose(pick)
-        _signal(worker.pid, number)
+        _signal(worker.pid, signal.SIGKILL)
+        return worker.name
+
+    def terminate(self, pick: float) -> str:
+        """SIGTERM to one worker; it is started again when it has ended."""
+        worker = self._choose(pick)
+        pid = worker.pid
+        _signal(pid, signal.SIGTERM)
+        until = time.monotonic() + self._options.worker_grace_s
+        while worker.pid == pid:
+            if time.monotonic() > until:
+                self.overdue.append(worker.name)
+                _signal(pid, signal.SIGKILL)
+                break
+            time.sleep(0.1)
         return worker.name
 
     def freeze(self, pick: float, seconds: float) -> str:
@@ -76,7 +92,13 @@ class Fleet:
             workers = tuple(self._workers.values())
             self._hit |= self._workers.keys()
         with ThreadPoolExecutor(max(1, len(workers))) as pool:
-            list(pool.map(Worker.stop, workers))
+            list(pool.map(self._stop, workers))
+
+    def _stop(self, worker: Worker) -> None:
+        began = time.monotonic()
+        worker.stop()
+        if time.monotonic() - began >= self._options.worker_grace_s:
+            self.overdue.append(worker.name)
 
     def _choose(self, pick: float) -> Worker:
         """One that is ready and was not hit since; when there is none for a while, one that is only starting."""
@@ -135,9 +157,9 @@ class Saboteur:
     def _apply(self, fault: Fault) -> None:
         match fault.kind:
             case Kind.WORKER_KILLED:
-                whom = self.fleet.send(signal.SIGKILL, fault.pick)
+                whom = self.fleet.kill(fault.pick)
             case Kind.WORKER_TERMINATED:
-                whom = self.fleet.send(signal.SIGTERM, fault.pick)
+                whom = self.fleet.terminate(fault.pick)
             case Kind.WORKER_FROZEN:
                 whom = f"{self.fleet.freeze(fault.pick, fault.lasts)} for {fault.lasts:.0f} s"
             case Kind.PEER_JOINS:

@@ -237,7 +237,8 @@ def chaos(options: Options, settings: Settings, console: Console, place: Path) -
             "audit": round(ended - audit_began, 1),
             "from the first upload to the end": round(ended - began, 1),
         }
-        disagreements = (*left, *_disagreements(planned, watcher.account, report, faults, saboteur.done))
+        overdue = [f"{name} did not end within its grace period after SIGTERM" for name in fleet.overdue]
+        disagreements = (*left, *overdue, *_disagreements(planned, watcher.account, report, faults, saboteur.done))
         result = _result(options, planned, watcher.account, report, saboteur.done, fleet.by_themselves)
         ledger = Ledger(parts.database_url)
         counts = ledger.counts()

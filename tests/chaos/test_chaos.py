@@ -4,7 +4,6 @@ counter-proof: on the same topics, the audit has to find what is lost."""
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -71,7 +70,7 @@ def test_plain_acknowledgement_loses_uploads_and_the_audit_names_each(scene: Sce
             sender.send(UPLOADED, media_id.encode(), encode(event))
         sender.finish()
         _until(lambda: group_lag(parts.config, GROUP) < len(media_ids), "an upload was acknowledged")
-        first.send(signal.SIGKILL, 0.0)
+        first.kill(0.0)
         first.stop()
         lost = len(media_ids) - group_lag(parts.config, GROUP)
         second.join().wait_ready()
