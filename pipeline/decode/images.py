@@ -28,6 +28,7 @@ DECODER = f"Pillow {_pillow_version}"
 WALK_FRAMES = 5
 """An animation has to be decoded in order; it may cost this many times `max_pixels` before the walk ends."""
 
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _DEFAULT_DELAY = 0.1
 _DAMAGE = (
     OSError,
@@ -67,18 +68,17 @@ Image.init()  # the sandbox opens no files: every plugin has to be in memory bef
 
 def decode(file: BinaryIO, name: str, budget: DecodeBudget, out: Outbox) -> Report:
     """Decode one image of the format `name` (as Pillow calls it)."""
-    with _opened(file, name) as picture:
-        width, height = picture.size
-        if width * height > budget.max_pixels:
-            raise _permanent(Reason.MEDIA_BOMB, f"{width} × {height} pixels in one frame")
-        count = int(getattr(picture, "n_frames", 1))
-        animated = count > 1 and picture.format in {"GIF", "PNG", "WEBP", "AVIF"}
-        return _animation(picture, count, budget, out) if animated else _still(picture, budget, out)
-
-
-def _opened(file: BinaryIO, name: str) -> Image.Image:
     try:
-        return Image.open(file, formats=[name] if name != "JPEG" else ["JPEG", "MPO"])
+        with Image.open(file, formats=[name, "MPO"] if name == "JPEG" else [name]) as picture:
+            width, height = picture.size
+            if width * height > budget.max_pixels:
+                raise _permanent(Reason.MEDIA_BOMB, f"{width} × {height} pixels in one frame")
+            count = int(getattr(picture, "n_frames", 1))
+            if count > 1 and picture.format in _ANIMATED:
+                return _animation(picture, count, budget, out)
+            return _still(picture, budget, out)
+    except Permanent:
+        raise
     except UnidentifiedImageError:
         raise _permanent(Reason.MEDIA_CORRUPT, f"not readable as {name}") from None
     except _DAMAGE as error:
@@ -86,26 +86,21 @@ def _opened(file: BinaryIO, name: str) -> Image.Image:
 
 
 def _still(picture: Image.Image, budget: DecodeBudget, out: Outbox) -> Report:
-    name = picture.format or "image"
+    name = (picture.format or "image").lower()
     width, height = picture.size
     orientation = _orientation(picture)
-    try:
-        metadata = _metadata(picture)
-        picture.draft("RGB", (budget.max_side, budget.max_side))  # JPEG: let the DCT do most of the scaling
-        frame = _frame(picture, 0.0, budget, out, orientation)
-    except Permanent:
-        raise
-    except _DAMAGE as error:
-        raise _broken(name, error) from error
+    metadata = _metadata(picture)
+    picture.draft("RGB", (budget.max_side, budget.max_side))  # JPEG: let the DCT do most of the scaling
+    frame = _frame(picture, 0.0, budget, out, orientation)
     if orientation >= 5:
         width, height = height, width
     facts = MediaFacts(
         kind=MediaKind.IMAGE,
-        container=name.lower(),
+        container=name,
         width=width,
         height=height,
         rotation=_QUARTERS.get(orientation, 0),
-        tracks=(TrackFacts(kind="image", codec=name.lower(), width=width, height=height),),
+        tracks=(TrackFacts(kind="image", codec=name, width=width, height=height),),
         metadata=metadata,
     )
     manifest = sampling.manifest(DECODER, budget, looked_at=(0.0,), complete=True)
@@ -130,9 +125,9 @@ def _animation(picture: Image.Image, count: int, budget: DecodeBudget, out: Outb
                 frames.append(_frame(frame, clock, budget, out))
             clock += delay
             walked += 1
-    except _DAMAGE as error:
+    except _DAMAGE:
         if not frames:
-            raise _broken(name, error) from error
+            raise
         notes.append(f"damaged after frame {walked} of {count}")
     if not frames:
         raise _permanent(Reason.MEDIA_CORRUPT, f"no frame of the {name} animation could be decoded")

@@ -64,6 +64,7 @@ class _Child:
     seconds: float = 0.0
     used: bool = False
     answered: bool = False
+    dismissed: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -86,11 +87,18 @@ class DecodePool:
     """
 
     def __init__(
-        self, workers: int, budget: DecodeBudget, *, observe: Callable[[DecodeUsage], None] = lambda _: None
+        self,
+        workers: int,
+        budget: DecodeBudget,
+        *,
+        observe: Callable[[DecodeUsage], None] = lambda _: None,
+        decoder: str = "pipeline.decode.decoder",
     ) -> None:
+        """`decoder`: the module whose `decode` the children run; the worker itself never loads it."""
         self._workers = workers
         self._budget = budget
         self._observe = observe
+        self._decoder = decoder
         self._slots = asyncio.Semaphore(workers)
         self._starting = asyncio.Lock()
         self._serial = 0
@@ -180,14 +188,15 @@ class DecodePool:
             async with asyncio.timeout(_OBITUARY_SECONDS):
                 end = await asyncio.shield(child.ended)
         except (TimeoutError, asyncio.CancelledError):
-            if not template.alive and not _cancelled():
-                return Transient(Stage.DECODE, Reason.DECODER_CRASHED, "the decoder pool went away")
             if _cancelled():
                 raise
+            if not template.alive:
+                return Transient(Stage.DECODE, Reason.DECODER_CRASHED, "the decoder pool went away")
             return Permanent(Stage.DECODE, Reason.DECODER_CRASHED, "the child closed its socket and lived on")
         if end.status == 255 and not end.signal:
             return Transient(Stage.DECODE, Reason.DECODER_CRASHED, "no child could be started")
-        if end.signal in {signal.SIGXCPU, signal.SIGKILL} and end.cpu_seconds >= self._budget.cpu_seconds:
+        out_of_time = end.signal == signal.SIGKILL and end.cpu_seconds >= self._budget.cpu_seconds
+        if end.signal == signal.SIGXCPU or out_of_time:
             detail = f"not decoded within {self._budget.cpu_seconds} s of CPU"
             return Permanent(Stage.DECODE, Reason.DECODER_TIMEOUT, detail)
         how = f"killed by {signal.Signals(end.signal).name}" if end.signal else f"ended with status {end.status}"
@@ -215,6 +224,8 @@ class DecodePool:
     def _dismiss(self, template: _Template, child: _Child) -> None:
         """Whatever became of the item, its child ends here and now. Another is forked, while its frames are judged."""
         child.link.close()
+        child.dismissed = True
+        self._report(child)
         if not template.alive:
             return
         if not child.ended.done():
@@ -238,7 +249,7 @@ class DecodePool:
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
         with theirs:
-            process = await asyncio.to_thread(_spawn, theirs.fileno(), self._budget)
+            process = await asyncio.to_thread(_spawn, theirs.fileno(), self._budget, self._decoder)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 message = await loop.sock_recv(ours, 4096)
@@ -278,12 +289,17 @@ class DecodePool:
             return
         if not child.ended.done():
             child.ended.set_result(end)
-        if child.used:
-            died_of = 0 if child.answered else end.signal
-            self._observe(DecodeUsage(child.reason, died_of, child.seconds, end.cpu_seconds, end.peak_rss))
-        elif child in template.spares:
+        self._report(child)
+        if child in template.spares:
             template.spares.remove(child)
             child.link.close()
+
+    def _report(self, child: _Child) -> None:
+        """Tell the observer once an item is over and its child is gone, whichever comes last."""
+        if child.dismissed and child.ended.done() and not child.ended.cancelled():
+            end = child.ended.result()
+            died_of = 0 if child.answered else end.signal
+            self._observe(DecodeUsage(child.reason, died_of, child.seconds, end.cpu_seconds, end.peak_rss))
 
     def _bury(self, template: _Template) -> None:
         """Let go of a template. Its children are killed by the kernel as it dies."""
@@ -305,12 +321,12 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _spawn(control: int, budget: DecodeBudget) -> subprocess.Popen[bytes]:
+def _spawn(control: int, budget: DecodeBudget, decoder: str) -> subprocess.Popen[bytes]:
     """Start the template in a session of its own (a Ctrl-C is for the worker), with a bare environment."""
     keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.decode.zygote", str(control), msgspec.json.encode(budget).decode()],
+        [sys.executable, "-m", "pipeline.decode.zygote", str(control), msgspec.json.encode(budget).decode(), decoder],
         pass_fds=(control,),
         stdin=subprocess.DEVNULL,
         start_new_session=True,

@@ -57,6 +57,8 @@ _DECODERS = frozenset(f"{_VIDEO_CODECS},{_AUDIO_CODECS}".split(","))
 
 _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
 """Containers that carry a list of their keyframes."""
+_EARLY = 1.0
+"""Seconds: containers without a list are sought by decoding times, which lie before what is asked for."""
 _READ_PACKETS = 20_000
 """Packets read after one seek in search of a keyframe: the far end of a ten-minute stretch without one."""
 _SWEEP_PACKETS = 1_000_000
@@ -86,6 +88,17 @@ def decode(file: BinaryIO, budget: DecodeBudget, out: Outbox, *, known: bool = F
 
     `known`: its first bytes are those of a media format, so what cannot be read is damaged, not unknown.
     """
+    try:
+        return _decode(file, budget, out, known)
+    except MemoryError:
+        raise
+    except av.error.PatchWelcomeError as error:
+        raise _permanent(Reason.MEDIA_UNSUPPORTED, str(error)) from error
+    except (av.error.FFmpegError, ValueError) as error:  # PyAV raises ValueError for some damage of its own
+        raise _permanent(Reason.MEDIA_CORRUPT, f"{type(error).__name__}: {error}"[:300]) from error
+
+
+def _decode(file: BinaryIO, budget: DecodeBudget, out: Outbox, known: bool) -> Report:
     with _opened(file, budget, known) as container:
         video = _video_track(container)
         audio = next((s for s in container.streams.audio if s.codec_context), None)
@@ -217,7 +230,7 @@ def _put(image: RGB, at: float, out: Outbox) -> FrameAt:
 def _sought(container: InputContainer, video: Any, duration: float, frames: int) -> Iterator[Any]:
     """Packets of keyframes found by seeking, spread over the duration, each once."""
     first = video.start_time or 0
-    early = first - int(1 / video.time_base)  # some containers are sought by decoding times, which lie earlier
+    early = first - int(_EARLY / video.time_base)
     blind = [early, *(first + int(moment / video.time_base) for moment in sampling.moments(duration, frames - 1))]
     seen: set[int | None] = set()
     for goal in _indexed(container, video, duration, frames) or blind:
@@ -325,9 +338,11 @@ def _between(
     codec, base = video.codec_context, video.time_base
     codec.skip_frame, video.discard = "NONREF", Discard.default
     start, left = _start(container), budget.forward_frames
+    early = 0.0 if container.format.name in _INDEXED else _EARLY
     with suppress(av.error.FFmpegError):  # a stretch that cannot be decoded stays a gap, and the manifest says so
         while goals and left > 0:
-            container.seek(int((goals[0] + start) / base), stream=video)
+            before = max((at for at in looked_at if at <= goals[0]), default=0.0) - early
+            container.seek(int((before + start) / base), stream=video)
             until = next((at for at in looked_at if at > goals[0]), duration)
             for packet in container.demux(video):
                 for frame in codec.decode(packet if packet.size else None):

@@ -4,19 +4,22 @@ It imports every decoder once and then only waits, single-threaded and empty-han
 child is forked from it in a few milliseconds, is enclosed before it sees anything, decodes one file and ends. One
 upload can therefore leave nothing behind for the next, and CPU seconds and peak memory are those of one item.
 
-It is started by the pool as `python -m pipeline.decode.zygote FD BUDGET`. On the socket FD the pool sends `Order`s; to
-`fork` it adds the child's end of a socket pair. The zygote sends `Ready` once and `Ended` for each child. When the
-pool's process dies, the socket closes, the zygote ends, and the kernel kills its children.
+It is started by the pool as `python -m pipeline.decode.zygote FD BUDGET MODULE`; MODULE has the `decode` to run. On the
+socket FD the pool sends `Order`s; to `fork` it adds the child's end of a socket pair. The zygote sends `Ready` once and
+`Ended` for each child. When the pool's process dies, the socket closes, the zygote ends, and the kernel kills its
+children.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, NoReturn
 
@@ -54,24 +57,26 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     peak_rss: int
 
 
+Decoder = Callable[[int, DecodeBudget, Outbox], Report]
+"""What a child runs: a descriptor in, frames into the outbox, a report out."""
+
 _ORDER = msgspec.json.Decoder(Order)
 
 
 def main() -> None:
     """Serve orders until the pool goes away."""
-    from pipeline.decode import decoder  # noqa: F401 - warm before forking; the pool's process never loads it
-
     control = socket.socket(fileno=int(sys.argv[1]))
     budget = msgspec.json.decode(sys.argv[2], type=DecodeBudget)
+    decode: Decoder = importlib.import_module(sys.argv[3]).decode
     isolated = sandbox.isolate()
     gc.collect()
     gc.freeze()
     control.send(msgspec.json.encode(Ready(_try_out(budget, isolated))))
-    with suppress(BrokenPipeError):  # the pool went away in the middle of an obituary
-        _serve(control, budget)
+    with suppress(ConnectionError):  # the pool went away in the middle of an obituary
+        _serve(control, budget, decode)
 
 
-def _serve(control: socket.socket, budget: DecodeBudget) -> None:
+def _serve(control: socket.socket, budget: DecodeBudget, decode: Decoder) -> None:
     children: dict[int, tuple[int, int]] = {}  # pidfd → serial, pid
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -92,7 +97,7 @@ def _serve(control: socket.socket, budget: DecodeBudget) -> None:
                     if serial == order.serial:
                         os.kill(pid, signal.SIGKILL)
                 continue
-            forked = _fork(handed[0], budget, (control.fileno(), *children))
+            forked = _fork(handed[0], budget, decode, (control.fileno(), *children))
             os.close(handed[0])
             if forked is None:  # no memory or no process left: the pool sees the child's socket close
                 control.send(msgspec.json.encode(Ended(order.serial, 0, 255, 0.0, 0)))
@@ -102,13 +107,13 @@ def _serve(control: socket.socket, budget: DecodeBudget) -> None:
             poll.register(pidfd, select.POLLIN)
 
 
-def _fork(fd: int, budget: DecodeBudget, foreign: tuple[int, ...]) -> int | None:
+def _fork(fd: int, budget: DecodeBudget, decode: Decoder, foreign: tuple[int, ...]) -> int | None:
     try:
         pid = os.fork()
     except OSError:
         return None
     if pid == 0:
-        _child(fd, budget, foreign)
+        _child(fd, budget, decode, foreign)
     return pid
 
 
@@ -123,7 +128,7 @@ def _reap(serial: int, pid: int) -> Ended:
     )
 
 
-def _child(fd: int, budget: DecodeBudget, foreign: tuple[int, ...]) -> NoReturn:
+def _child(fd: int, budget: DecodeBudget, decode: Decoder, foreign: tuple[int, ...]) -> NoReturn:
     """Be enclosed, take one job, do it, end. Never returns into the zygote's code."""
     status = 70
     try:
@@ -140,20 +145,18 @@ def _child(fd: int, budget: DecodeBudget, foreign: tuple[int, ...]) -> NoReturn:
         sandbox.enclose()
         message, handed, _, _ = socket.recv_fds(link, 16, 2)
         if message:
-            _work(handed[0], handed[1], size, budget)
+            _work(handed[0], handed[1], size, budget, decode)
             link.send(DONE)
         status = 0
     finally:
         os._exit(status)
 
 
-def _work(media: int, spool: int, size: int, budget: DecodeBudget) -> None:
-    from pipeline.decode import decoder  # loaded by `main` already
-
+def _work(media: int, spool: int, size: int, budget: DecodeBudget, decode: Decoder) -> None:
     reply: Report | Refusal
     out = Outbox(spool, size)
     try:
-        reply = decoder.decode(media, budget, out)
+        reply = decode(media, budget, out)
     except Permanent as error:
         reply = Refusal(error.reason, error.detail)
     except MemoryError as error:
