@@ -217,6 +217,7 @@ def _summary(board: _Board, decided: MediaEnforced | None, report: AuditReport, 
             by_action[case.outcome.action.value] = by_action.get(case.outcome.action.value, 0) + 1
         if case.task is not None:
             by_queue[case.task.queue] = by_queue.get(case.task.queue, 0) + 1
+    console.print()
     console.print(audit_tables(report))
     console.print(f"Final by policy: {_counted(by_action)}")
     console.print(f"Waiting for a person: {_counted(by_queue)}")

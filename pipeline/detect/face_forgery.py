@@ -33,7 +33,7 @@ class FaceForgery:
     smallest_face: int = 64
 
     name: ClassVar[str] = "face_forgery"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     families: ClassVar[tuple[Family, ...]] = (Family.FACE_SWAP, Family.FACE_SYNTHESIS)
     needs_faces: ClassVar[bool] = True
     model: ClassVar[ModelSpec] = ModelSpec(
