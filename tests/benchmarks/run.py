@@ -1,0 +1,106 @@
+"""Every benchmark: `python -m tests.benchmarks.run [--only NAME …]`.
+
+Shows a table, and writes docs/benchmarks.md and docs/benchmarks.json when all were run. Exit status 1: a target was
+missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline.settings import Settings
+from tests.benchmarks import memory, reuse, throughput
+from tests.benchmarks.bench import Bench, Tell, running
+from tests.benchmarks.measured import Measured
+from tests.benchmarks.report import document, table
+
+REPOSITORY = Path(__file__).parents[2]
+NAMES = ("decode", "throughput", "reuse", "memory")
+_SHORT_UNITS = {"ratio": "×", "seconds": "s"}
+
+
+def main() -> int:
+    """See above."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="these alone; writes no document")
+    parser.add_argument("--uploads", type=int, default=200, help="of a throughput run")
+    parser.add_argument("--pairs", type=int, default=4, help="of throughput runs")
+    parser.add_argument("--docs", type=Path, default=REPOSITORY / "docs", help="where the document goes")
+    arguments = parser.parse_args()
+    at, load = datetime.now(UTC), os.getloadavg()[0]
+    rows: list[Measured] = []
+    with _told(Console(stderr=True)) as tell:
+        if "decode" in arguments.only:
+            tell("decode")
+            rows += _decode()
+        if set(arguments.only) - {"decode"}:
+            with running(Settings(), tell) as bench:
+                rows += _on_the_stack(bench, arguments)
+    console = Console()
+    console.print(table(rows))
+    if set(arguments.only) == set(NAMES):
+        (arguments.docs / "benchmarks.md").write_text(document(rows, at, load))
+        found = {"at": at.isoformat(timespec="seconds"), "rows": [{**asdict(r), "passed": r.passed} for r in rows]}
+        (arguments.docs / "benchmarks.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        console.print(f"written to {arguments.docs}/benchmarks.md and benchmarks.json")
+    missed = [row for row in rows if not row.passed]
+    for row in missed:
+        console.print(f"[red]missed:[/] {row.what}")
+    return 1 if missed else 0
+
+
+def _on_the_stack(bench: Bench, arguments: argparse.Namespace) -> list[Measured]:
+    rows = []
+    if "throughput" in arguments.only:
+        rows += throughput.measure(bench, arguments.uploads, arguments.pairs)
+    if "reuse" in arguments.only:
+        rows += reuse.measure(bench)
+    if "memory" in arguments.only:
+        rows += memory.measure(bench)
+    return rows
+
+
+def _decode() -> list[Measured]:
+    """In a process of its own, whose CPU and memory are its subject."""
+    command = [sys.executable, "-m", "tests.benchmarks.decode", "--json"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"the decoding benchmark failed: {done.stderr.strip()[-2000:]}")
+    return [
+        Measured(
+            "decode",
+            figure["what"],
+            _SHORT_UNITS.get(figure["unit"], figure["unit"]),
+            figure["value"],
+            target=figure["limit"],
+            how="Each value compares the medians of repeats that alternate; CPU is that of all processes involved.",
+        )
+        for figure in json.loads(done.stdout)
+    ]
+
+
+@contextmanager
+def _told(console: Console) -> Iterator[Tell]:
+    """A line that says what is being done and for how long; a log where there is no terminal."""
+    if not console.is_terminal:
+        yield lambda what: console.print(f"{datetime.now(UTC):%H:%M:%S} {what}", highlight=False, soft_wrap=True)
+        return
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
+        line = progress.add_task("starting", total=None)
+        yield lambda what: progress.update(line, description=what)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
