@@ -7,6 +7,7 @@ something.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import threading
@@ -140,6 +141,9 @@ def stack_up(
         stack = Stack(options, lambda event: status.update(f"{event.part}: {event.kind} {event.detail}"[:100])).start()
     try:
         out.print(listening_table(stack.listening))
+        out.print("For other commands, in another shell:")
+        out.print(f"  export UNMASK_KAFKA_BOOTSTRAP_SERVERS={stack.bootstrap_servers}", highlight=False, soft_wrap=True)
+        out.print(f"  export UNMASK_DATABASE_URL={options.database_url}", highlight=False, soft_wrap=True)
         out.print("Ctrl-C ends everything.")
         threading.Event().wait()
     except KeyboardInterrupt:
@@ -344,6 +348,13 @@ def _stack_options(
         with err.status("models") as status:
             build(now.models_dir, now.home, status.update)
     existing = now.kafka_bootstrap_servers
+    database = now.ledger_url
+    if broker is BrokerChoice.EMBEDDED and not existing and now.database_url is None:
+        # The embedded broker begins empty, and so must the ledger of what was read from it.
+        ledger = now.home.absolute() / "embedded" / "ledger.sqlite"
+        shutil.rmtree(ledger.parent, ignore_errors=True)
+        ledger.parent.mkdir(parents=True)
+        database = f"sqlite:///{ledger}"
     return StackOptions(
         home=now.home,
         models_dir=now.models_dir,
@@ -353,7 +364,7 @@ def _stack_options(
         workers=workers,
         media_roots=roots,
         fetch_schemes=now.fetch_schemes,
-        database_url=now.database_url,
+        database_url=database,
         bootstrap_servers=existing,
         security=client_config(now) if existing else {},
         replication=now.kafka_replication,
