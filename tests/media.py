@@ -345,8 +345,8 @@ def pixel_bomb_png(width: int = 60_000, height: int = 60_000) -> bytes:
     )
 
 
-def inflating_png(side: int = 20_000) -> bytes:
-    """A PNG whose few hundred kilobytes really do inflate to `side`² grey pixels."""
+def inflating_png(side: int = 12_000) -> bytes:
+    """A PNG whose hundred kilobytes really do inflate to `side`² grey pixels."""
     packer = zlib.compressobj(9)
     row = bytes(side + 1)
     body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
@@ -354,7 +354,7 @@ def inflating_png(side: int = 20_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
 
-def text_bomb_png(size: int = 200_000_000) -> bytes:
+def text_bomb_png(size: int = 50_000_000) -> bytes:
     """A PNG with a compressed text chunk that inflates to `size` bytes."""
     packer = zlib.compressobj(9)
     body = b"".join(packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000)) + packer.flush()

@@ -39,6 +39,7 @@ _DAMAGE = (
     TypeError,
     LookupError,
     ArithmeticError,
+    AssertionError,
     struct.error,
 )
 """What Pillow's readers raise on damaged files; it has no exception of its own for them."""

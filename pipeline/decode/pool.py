@@ -326,11 +326,20 @@ def _spawn(control: int, budget: DecodeBudget, decoder: str) -> subprocess.Popen
     keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.decode.zygote", str(control), msgspec.json.encode(budget).decode(), decoder],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "pipeline.decode.zygote",
+            str(control),
+            msgspec.json.encode(budget).decode(),
+            decoder,
+        ],
         pass_fds=(control,),
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         start_new_session=True,
-        env={**keep, **threads, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env={**keep, **threads, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
     )
 
 

@@ -34,9 +34,9 @@ async def test_still_images(decode: DecodeBytes, kind: str) -> None:
 
 async def test_large_images_are_scaled_to_the_budget(decode: DecodeBytes) -> None:
     """What models need is enough: the long side is cut to the budget, the facts keep the true size."""
-    clip = await decode(media.image("JPEG", 2000, 3000))
-    assert clip.keyframes[0].image.shape == (1280, 853, 3)
-    assert (clip.facts.width, clip.facts.height) == (2000, 3000)
+    clip = await decode(media.image("JPEG", 1000, 1600))
+    assert clip.keyframes[0].image.shape == (1280, 800, 3)
+    assert (clip.facts.width, clip.facts.height) == (1000, 1600)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def test_animations(decode: DecodeBytes, kind: str) -> None:
 
 async def test_long_animations_are_sampled(decode: DecodeBytes) -> None:
     """An animation with more frames than the budget is looked at across its whole length."""
-    clip = await decode(media.animation("GIF", frames=100, milliseconds=100))
+    clip = await decode(media.animation("GIF", 100, 48, 32, milliseconds=100))
     assert len(clip.keyframes) == 24
     assert clip.sampling.largest_gap == pytest.approx(0.5, abs=0.11)
     assert not clip.sampling.complete

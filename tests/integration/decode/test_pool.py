@@ -75,9 +75,9 @@ async def ends(pool: DecodePool, path: Path) -> Permanent:
     return caught.value
 
 
-async def test_all_protections_hold_here(pool: DecodePool) -> None:
-    """On this kernel nothing is missing; elsewhere the pool logs what is."""
-    assert pool.sandbox.missing == ()
+async def test_the_sandbox_was_tried(pool: DecodePool) -> None:
+    """What matters holds on every kernel with seccomp; Landlock and namespaces come on top where they are allowed."""
+    assert set(pool.sandbox.missing) <= {"landlock", "namespaces"}
 
 
 @pytest.mark.parametrize(
