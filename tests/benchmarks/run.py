@@ -36,7 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="these alone; writes no document")
     parser.add_argument("--uploads", type=int, default=200, help="of a throughput run")
-    parser.add_argument("--pairs", type=int, default=4, help="of throughput runs")
+    parser.add_argument("--pairs", type=int, default=3, help="of throughput runs")
     parser.add_argument("--docs", type=Path, default=REPOSITORY / "docs", help="where the document goes")
     arguments = parser.parse_args()
     at, load = datetime.now(UTC), os.getloadavg()[0]
