@@ -133,7 +133,11 @@ def _diff(specs: Sequence[TopicSpec], admin: AdminClient, timeout_s: float) -> l
 
 def wanted_config(spec: TopicSpec) -> dict[str, str]:
     """The topic settings that a spec stands for."""
-    return {"cleanup.policy": spec.cleanup, "retention.ms": str(spec.retention_ms)}
+    return {
+        "cleanup.policy": spec.cleanup,
+        "retention.ms": str(spec.retention_ms),
+        "max.message.bytes": str(spec.max_message_bytes),
+    }
 
 
 def _create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int, timeout_s: float) -> None:

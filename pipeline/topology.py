@@ -23,16 +23,21 @@ DEAD_LETTER = "media.dead-letter"
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
+LARGEST_UPLOAD_EVENT = 1024 * 1024
+LARGEST_RECORD = 4 * 1024 * 1024
+"""Bytes. Unmask's own records repeat the upload's event, dead letters in base64: they need more room than it had."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic must look like on the broker. `retention_ms` -1: for ever."""
+    """What a topic must look like on the broker. `retention_ms` -1: for ever. `max_message_bytes`: of one record."""
 
     name: str
     partitions: int
     cleanup: Literal["delete", "compact"]
     retention_ms: int
     why: str
+    max_message_bytes: int = LARGEST_RECORD
 
 
 def review_topic(queue: str) -> str:
@@ -43,7 +48,7 @@ def review_topic(queue: str) -> str:
 def topics(queues: Iterable[str], partitions: int = 8) -> tuple[TopicSpec, ...]:
     """Every topic of the flow for a policy with these queues; `partitions` bounds how many workers share the load."""
     return (
-        TopicSpec(UPLOADED, partitions, "delete", 7 * _DAY_MS, "uploads to screen"),
+        TopicSpec(UPLOADED, partitions, "delete", 7 * _DAY_MS, "uploads to screen", LARGEST_UPLOAD_EVENT),
         TopicSpec(DECIDED, partitions, "delete", 30 * _DAY_MS, "findings and decisions; the ledger is built from it"),
         *(
             TopicSpec(review_topic(queue), partitions, "delete", 30 * _DAY_MS, f"tasks of the queue {queue}")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import faust
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import Message, StreamT
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
@@ -19,13 +19,11 @@ from pipeline import log
 from pipeline.agents.delivery import Bury, DeliveryPolicy, Drain, Handle, Record, Watch, deliver
 from pipeline.agents.publish import Send
 from pipeline.agents.transport import OrderedTransport
-from pipeline.errors import ConfigError, Reason, Stage, Transient
+from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient
 from pipeline.settings import Settings
+from pipeline.topology import LARGEST_RECORD
 
 logger = log.get(__name__)
-
-_MAX_REQUEST_BYTES = 4 * 1024 * 1024
-"""A dead letter holds its record in base64: larger than the 1 MiB that brokers take for the record itself."""
 
 _POLLED_AT_ONCE = 16
 _BUFFERED = 1024
@@ -97,10 +95,11 @@ def worker_app(settings: Settings, drain: Drain) -> WorkerApp:
         broker_session_timeout=15.0,
         broker_rebalance_timeout=30.0,
         consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=LARGEST_RECORD,
         datadir=str(datadir),
         producer_acks=-1,
         producer_linger=0.02,
-        producer_max_request_size=_MAX_REQUEST_BYTES,
+        producer_max_request_size=LARGEST_RECORD,
         store="memory://",
         stream_buffer_maxsize=_BUFFERED,
         stream_wait_empty=False,
@@ -144,6 +143,8 @@ def sender(app: WorkerApp) -> Send:
         channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         try:
             await (await channel.send(key=key, value=value, headers=list(headers)))
+        except MessageSizeTooLargeError as error:
+            raise Permanent(Stage.ROUTE, Reason.INTERNAL, f"{topic}: {error!r}") from error
         except KafkaError as error:
             raise Transient(Stage.ROUTE, Reason.BROKER_UNAVAILABLE, f"{topic}: {error!r}") from error
 

@@ -116,7 +116,11 @@ def _channel(topic: str) -> Json:
         "messages": {name: {"$ref": f"#/components/messages/{name}"}},
         "bindings": {
             "kafka": {
-                "topicConfiguration": {"cleanup.policy": [spec.cleanup], "retention.ms": spec.retention_ms},
+                "topicConfiguration": {
+                    "cleanup.policy": [spec.cleanup],
+                    "retention.ms": spec.retention_ms,
+                    "max.message.bytes": spec.max_message_bytes,
+                },
                 "bindingVersion": "0.5.0",
             }
         },

@@ -196,6 +196,16 @@ def test_bytes_that_are_no_event_end_as_a_dead_letter(platform: Platform) -> Non
     assert [resend.letter.value for resend in plan.resends] == [b"\x00 not json"]
 
 
+def test_an_event_as_large_as_the_broker_takes_comes_through(platform: Platform, portrait: Path) -> None:
+    """Decisions and dead letters repeat the event and are larger than it; their topics have room for that."""
+    words = {f"note {n}": "x" * 1000 for n in range(900)}
+    assert platform.outcome(platform.upload(portrait, attributes=words)).status is OutcomeStatus.FINAL
+    broken = platform.upload(platform.media / "not-there.jpg", attributes=words)
+    assert platform.outcome(broken).decided_by is DecidedBy.FAIL_MODE
+    letters = replay(platform.config, Selection(media_id=broken.media_id)).resends
+    assert len(letters[0].letter.value) > 900_000
+
+
 def test_a_source_that_is_not_allowed_is_never_read(platform: Platform) -> None:
     """A file outside the roots is refused by the guard, held, and asked about."""
     event = platform.upload(Path("/etc/hostname"))

@@ -12,4 +12,8 @@ def test_a_change_reads_as_a_sentence():
 
 def test_a_spec_stands_for_its_cleanup_and_retention():
     """The settings are Kafka's names and text."""
-    assert wanted_config(TopicSpec("a", 1, "compact", -1, "")) == {"cleanup.policy": "compact", "retention.ms": "-1"}
+    assert wanted_config(TopicSpec("a", 1, "compact", -1, "", 2048)) == {
+        "cleanup.policy": "compact",
+        "retention.ms": "-1",
+        "max.message.bytes": "2048",
+    }
