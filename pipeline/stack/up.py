@@ -48,6 +48,7 @@ class StackOptions:
     worker_command: tuple[str, ...] = (sys.executable, "-m", "pipeline.cli", "worker")
     worker_ready_within_s: float = 120.0
     worker_grace_s: float = 40.0  # longer than a worker drains
+    worker_first_attempts: int = 1  # more for workers that may be started while the broker is away
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Worker:
                 env={**environment, "UNMASK_HTTP_HOST": "127.0.0.1", "UNMASK_HTTP_PORT": str(port)},
                 ready_within_s=options.worker_ready_within_s,
                 grace_s=options.worker_grace_s,
+                first_attempts=options.worker_first_attempts,
             ),
             on_event,
         )

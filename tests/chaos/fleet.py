@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.stack.kafka import Kafka
 from pipeline.stack.process import StackEvent
@@ -25,7 +25,7 @@ class Fleet:
     """Workers, each a supervised process that is started again when it ends."""
 
     def __init__(self, options: StackOptions, environment: dict[str, str], tell: Callable[[str], None]) -> None:
-        self._options = options
+        self._options = replace(options, worker_first_attempts=1_000)  # one may join while the broker is away
         self._environment = environment
         self._tell = tell
         self._lock = threading.Lock()
