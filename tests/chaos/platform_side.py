@@ -47,7 +47,7 @@ class Sender:
 
     def __init__(self, config: ClientConfig) -> None:
         self._producer = Producer(
-            {**config, "enable.idempotence": True, "linger.ms": 20, "message.timeout.ms": 120_000}
+            {**config, "enable.idempotence": True, "linger.ms": 20, "message.timeout.ms": 120_000}, logger=_silent
         )
         self.taken = 0
         self.refused: list[str] = []

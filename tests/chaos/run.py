@@ -44,6 +44,9 @@ Acknowledge = Literal["ordered", "plain"]
 """`plain`: as Faust does by itself, to see that the audit finds what that loses."""
 
 GROUP = "unmask-chaos"
+SETTLING_SECONDS = 20.0
+"""How long answers may still come when nothing is left to read."""
+
 START_WITH = 3
 """Workers. As peers join and leave there are two to four."""
 
@@ -275,8 +278,9 @@ def _result(
 def _wait(
     config: ClientConfig, planned: Plan, account: Account, patience: float, show: Callable[[], None]
 ) -> tuple[str, ...]:
-    """Until everything is answered and acknowledged; returns what is not when patience ends."""
-    until = time.monotonic() + patience
+    """Until everything is answered and acknowledged; returns what is not when patience ends, or when everything is
+    acknowledged and still no answer comes."""
+    began = caught_up = time.monotonic()
     while True:
         show()
         waiting = sum(not account.answered(media_id) for media_id in planned.media_ids)
@@ -289,14 +293,16 @@ def _wait(
             trouble = str(error)
         if not (waiting or unsettled or unburied or lag):
             return ()
-        if time.monotonic() > until:
+        now = time.monotonic()
+        caught_up = caught_up if lag == 0 else now
+        if now - began > patience or now - caught_up > SETTLING_SECONDS:
             found = {
                 "uploads without an outcome": waiting,
                 "reviews without a final outcome": unsettled,
                 "broken events without a dead letter": unburied,
                 "records that no worker acknowledged": lag,
             }
-            told = [f"after {patience:g} s: {count} {what}" for what, count in found.items() if count > 0]
+            told = [f"after {now - began:.0f} s: {count} {what}" for what, count in found.items() if count > 0]
             return (*told, *([f"lag unknown: {trouble}"] if lag < 0 else []))
         time.sleep(1.0)
 
