@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=3, help="of throughput runs")
     parser.add_argument("--docs", type=Path, default=REPOSITORY / "docs", help="where the document goes")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the parts are ended and their files removed
     at, load = datetime.now(UTC), os.getloadavg()[0]
     rows: list[Measured] = []
     with _told(Console(stderr=True)) as tell:
