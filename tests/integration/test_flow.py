@@ -54,6 +54,9 @@ class Platform:
         names = [ENFORCED, *(review_topic(queue) for queue in load(None).queues)]
         self._consumer.assign([TopicPartition(name, part, OFFSET_BEGINNING) for name in names for part in range(4)])
 
+    def close(self) -> None:
+        self._consumer.close()
+
     def upload(self, path: Path, **more: object) -> MediaUploaded:
         event = MediaUploaded(media_id=str(uuid4()), uri=path.as_uri(), uploaded_at=datetime.now(UTC), **more)
         send(self.config, [(UPLOADED, event.media_id, event)])
@@ -115,7 +118,9 @@ def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     )
     with Stack(options) as stack:
         ledger = Ledger(url)
-        yield Platform(stack, media, ledger)
+        platform = Platform(stack, media, ledger)
+        yield platform
+        platform.close()
         ledger.close()
 
 
