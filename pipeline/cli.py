@@ -136,7 +136,8 @@ def stack_up(
     from pipeline.stack.up import Stack
 
     options = _stack_options(broker, kafka_nodes, workers, tuple(media_root or ()), triton_url)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
+        signal.signal(ending, signal.default_int_handler)
     with err.status("starting") as status:
         stack = Stack(options, lambda event: status.update(f"{event.part}: {event.kind} {event.detail}"[:100])).start()
     try:

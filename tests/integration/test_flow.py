@@ -141,9 +141,11 @@ def test_a_photograph_comes_out_once_and_its_bytes_are_known_afterwards(platform
     assert outcome.action is Action.ALLOW
     again = platform.upload(portrait, declared_synthetic=True)
     assert platform.outcome(again).action is Action.LABEL
-    decided = platform.ledger.decision(again.media_id, 1)
+    decided, before = (platform.ledger.decision(event.media_id, 1) for event in (again, first))
     assert decided is not None
-    assert decided.reused_from == first.media_id
+    assert before is not None
+    # Another test of this module may have been the first to upload these bytes.
+    assert decided.reused_from == (before.reused_from or first.media_id)
     assert "unmask_reused_contents_total 0.0" not in platform.metrics()
 
 

@@ -29,7 +29,7 @@ def upload(name: str, **more: object) -> MediaUploaded:
 
 
 def findings(swap: float, status: ReportStatus = ReportStatus.OK) -> Findings:
-    scores = (Score(Family.FACE_SWAP, swap, at=0.0), Score(Family.FACE_SYNTHESIS, 0.05, at=0.0))
+    scores = (Score(Family.FACE_SWAP, swap, at=0.0), Score(Family.FACE_SYNTHESIS, 0.001, at=0.0))
     families = (Family.FACE_SWAP, Family.FACE_SYNTHESIS)
     report = DetectorReport(
         "face_forgery", "1", Mode.LIVE, families, status, scores if status is ReportStatus.OK else ()

@@ -151,9 +151,10 @@ def test_a_worker_that_cannot_start_takes_the_stack_down(options):
 
 
 PROGRAM = """
-    import json, sys, time
+    import json, signal, sys, time
     from pathlib import Path
     from pipeline.stack.up import Stack, StackOptions
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     home, models, *worker = sys.argv[1:]
     try:
         with Stack(StackOptions(Path(home), Path(models), (), worker_command=tuple(worker))) as stack:

@@ -93,7 +93,7 @@ def replaced(old: str, new: str) -> str:
         (replaced("requires: [face_swap", "requires: [nudity, face_swap"), "when `nudity` is `missing` on the surface"),
         (replaced("families: [face_synthesis]", "families: [nudity]"), "when `face_synthesis` is `uncertain`"),
         (
-            replaced("abstain: {low: 0.60, high: 0.80}", "abstain: {low: 0.8, high: 0.8}"),
+            replaced("abstain: {low: 0.70, high: 0.80}", "abstain: {low: 0.8, high: 0.8}"),
             "fusion.families[...].abstain",
         ),
         (replaced("top_share: 0.1", "top_share: 0"), "fusion.default.top_share: "),
