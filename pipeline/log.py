@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 
 import structlog
 
@@ -39,10 +41,35 @@ def configure(level: str = "info", fmt: str = "json") -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(Sparingly("aiokafka", seconds=1.0))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     logging.getLogger("pipeline").setLevel(level.upper())
+
+
+class Sparingly(logging.Filter):
+    """Lets one record per call site through in so many seconds; only for loggers under `prefix`.
+
+    While a broker is away, aiokafka says so about a hundred times a second.
+    """
+
+    def __init__(self, prefix: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._prefix = prefix
+        self._seconds = seconds
+        self._clock = clock
+        self._last: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        if record.name.partition(".")[0] != self._prefix:
+            return True
+        site, now = (record.pathname, record.lineno), self._clock()
+        if now - self._last.get(site, float("-inf")) < self._seconds:
+            return False
+        self._last[site] = now
+        return True
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -36,9 +36,9 @@ from pipeline.stack.up import Stack, StackOptions, worker_environment
 from pipeline.topology import review_topic, topics
 from tests.chaos.fleet import Fleet, Saboteur
 from tests.chaos.platform_side import Account, Sender, Watcher, group_lag, publish
-from tests.chaos.postgres import postgres
 from tests.chaos.schedule import Fault, schedule, tally
 from tests.chaos.uploads import Plan, plan, write_contents
+from tests.postgres import running_postgres
 
 Acknowledge = Literal["ordered", "plain"]
 """`plain`: as Faust does by itself, to see that the audit finds what that loses."""
@@ -145,7 +145,7 @@ def running(options: Options, settings: Settings, place: Path, say: Callable[[st
     with ExitStack() as undo:
         database_url = f"sqlite:///{place / 'ledger.sqlite'}"
         if options.database == "postgres":
-            database_url = undo.enter_context(postgres())
+            database_url = undo.enter_context(running_postgres()).url
         queues = load(settings.policy_file).queues
         stack_options = StackOptions(
             home=settings.home,
