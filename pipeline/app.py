@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import faust
 from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from pipeline import VERSION, log
@@ -237,11 +238,7 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
             return None if await triton.server_ready() else f"no answer from {settings.triton_url}"
 
         async def kafka_trouble() -> str | None:
-            try:
-                held = app.consumer.assignment()
-            except ConsumerNotStarted:
-                held = None
-            return None if held else "no partitions assigned yet"
+            return None if _held(app) else "no partitions assigned yet"
 
         checks = {"kafka": kafka_trouble, "triton": triton_trouble, "ledger": ledger_trouble}
         runner = web.AppRunner(probes(prometheus, progress, settings.stall_seconds, checks), access_log=None)
@@ -309,11 +306,19 @@ def _timer(metrics: Metrics) -> Callable[[Stage], AbstractContextManager[None]]:
     return timed
 
 
+def _held(app: WorkerApp) -> frozenset[TP]:
+    """The partitions that this worker holds; none before its consumer has started."""
+    try:
+        return frozenset(app.consumer.assignment())
+    except ConsumerNotStarted:
+        return frozenset()
+
+
 async def _watch_lag(app: WorkerApp, metrics: Metrics) -> None:
     """Keep the lag of the partitions that this worker holds; partitions that left are dropped."""
     while True:
         await asyncio.sleep(_LAG_SECONDS)
-        held = app.consumer.assignment()
+        held = _held(app)
         metrics.assigned.set(len(held))
         metrics.lag.clear()
         for partition in held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import wave
 import zlib
 from collections.abc import Iterable
 from fractions import Fraction
@@ -61,10 +62,11 @@ def write_video(
 
 def write_sound(path: Path, seconds: float) -> None:
     """A mono WAV with a modulated tone."""
-    samples = (tone(seconds) * 32767).astype("<i2").tobytes()
-    head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 1, 1, SAMPLE_RATE,
-                       SAMPLE_RATE * 2, 2, 16, b"data", len(samples))  # fmt: skip
-    path.write_bytes(head + samples)
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(SAMPLE_RATE)
+        sound.writeframes((tone(seconds) * 32767).astype("<i2").tobytes())
 
 
 def write_bomb(path: Path, side: int = 60_000) -> None:

@@ -249,7 +249,6 @@ def _event(sample: Sample, media_id: str) -> MediaUploaded:
         uploaded_at=datetime.now(UTC),
         size=sample.path.stat().st_size,
         surface=sample.surface,
-        regions=sample.regions,
         declared_synthetic=sample.declared_synthetic,
         attributes={"sample": sample.name},
     )

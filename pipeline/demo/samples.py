@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +30,13 @@ class Sample:
     expect: frozenset[str]
     surface: Surface = Surface.POST
     declared_synthetic: bool = False
-    regions: tuple[str, ...] = field(default=())
 
 
 def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[[str], None]) -> tuple[Sample, ...]:
     """Write every file into `folder`. Raises ConfigError when the photographs cannot be had."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = {photo.name: photo.path for photo in sample_photographs(home, models_dir, progress)}
-    portrait = _read(photos["astronaut"])
+    portrait, coffee = _read(photos["astronaut"]), _read(photos["coffee"])
     progress("blending a face with itself")
     face = FaceReader(models_dir, home).largest_face(portrait)
     if face is None:
@@ -46,7 +45,7 @@ def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[
 
     progress("writing media")
     media.write_jpeg(folder / "portrait.jpg", portrait)
-    media.write_jpeg(folder / "coffee.jpg", _read(photos["coffee"]))
+    media.write_jpeg(folder / "coffee.jpg", coffee)
     media.write_jpeg(folder / "face-blended.jpg", blended)
     media.write_jpeg(folder / "rendered.jpg", media.rendered(1))
     prompt = {
@@ -54,7 +53,6 @@ def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[
     }
     media.write_png_with_text(folder / "generated.png", media.rendered(2), prompt)
     media.write_png_with_text(folder / "declared.png", media.rendered(3), {})
-    coffee = _read(photos["coffee"])
     media.write_video(folder / "clip.mp4", [(coffee, 3), (blended, 4), (coffee, 3)])
     media.write_video(folder / "clip-genuine.mp4", [(coffee, 2), (portrait, 4)])
     media.write_sound(folder / "voice.wav", 6)
@@ -62,8 +60,15 @@ def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[
     (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 100])
     media.write_bomb(folder / "bomb.png")
 
-    def sample(name: str, about: str, *expect: str, file: str | None = None, **more: object) -> Sample:
-        return Sample(name, about, folder / (file or name), frozenset(expect), **more)  # type: ignore[arg-type]
+    def sample(
+        name: str,
+        about: str,
+        *expect: str,
+        file: str | None = None,
+        surface: Surface = Surface.POST,
+        declared_synthetic: bool = False,
+    ) -> Sample:
+        return Sample(name, about, folder / (file or name), frozenset(expect), surface, declared_synthetic)
 
     return (
         sample("portrait.jpg", "a genuine portrait", "allow"),
