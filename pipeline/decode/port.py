@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,13 +18,22 @@ RGB = NDArray[np.uint8]
 SAMPLE_RATE = 16_000
 
 
+Luma = NDArray[np.uint8]
+"""Brightness as it was coded: height × width, 0–255, neither scaled nor turned."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Keyframe:
-    """One frame that was looked at. `at`: presentation time in seconds (0 for a still image)."""
+    """One frame that was looked at. `at`: presentation time in seconds (0 for a still image).
+
+    `native`: brightness of the middle of the frame, unscaled: compression and noise leave traces in the coded pixels
+    that any change of size wipes out. Its top left corner lies on a multiple of 16 pixels. None where it is not kept.
+    """
 
     index: int
     at: float
     image: RGB
+    native: Luma | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +45,37 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Packets:
+    """The video track's packets in the order of the file, as the container tells them, without decoding any.
+
+    `at`: presentation times, seconds, float64; `size`: bytes, int32; `key`: bool. Thinned to the first
+    `DecodeBudget.packets`.
+    """
+
+    at: NDArray[np.float64]
+    size: NDArray[np.int32]
+    key: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch to look at closely: seconds from `start` to `end`, at about `rate` frames a second, and what for."""
+
+    start: float
+    end: float
+    rate: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """The frames of one span, in order; `Keyframe.index` counts on from where the clip's own frames end."""
+
+    span: Span
+    frames: tuple[Keyframe, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Clip:
     """All that the detectors see of one upload. Frames are at most `DecodeBudget.max_side` pixels on the long side."""
 
@@ -42,6 +83,7 @@ class Clip:
     sampling: Sampling
     keyframes: tuple[Keyframe, ...] = ()
     audio: Audio | None = None
+    packets: Packets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +94,9 @@ class DecodeBudget:
     `max_duration` in seconds; `audio_seconds` of sound are decoded from the start. Where the keyframes are used
     up, frames are left and a stretch of more than `longest_gap` seconds has not been looked at, up to `forward_frames`
     are decoded from the keyframes on to look into it (0: keyframes only): one keyframe cannot hide the rest.
+    `closer_frames` more, at most `closer_side` pixels on the long side, may be asked for in spans, for which at most
+    `closer_decoded` frames are decoded. `native_side`: longest side of the unscaled part of a frame (0: none is kept).
+    `trust_anchors`: PEM file of those who may vouch for Content Credentials.
     """
 
     frames: int = 24
@@ -61,6 +106,12 @@ class DecodeBudget:
     audio_seconds: float = 120.0
     longest_gap: float = 10.0
     forward_frames: int = 600
+    closer_frames: int = 150
+    closer_side: int = 960
+    closer_decoded: int = 900
+    native_side: int = 768
+    packets: int = 200_000
+    trust_anchors: str | None = None
     memory_bytes: int = 3 * 1024**3
     cpu_seconds: int = 60
     wall_seconds: float = 90.0
@@ -71,4 +122,11 @@ class Decode(Protocol):
 
     async def __call__(self, path: Path) -> Clip:
         """Decode the file in a sandboxed child process."""
+        ...
+
+    async def closer(self, path: Path, spans: Sequence[Span], first_index: int) -> tuple[Window, ...]:
+        """Look closely at stretches of a video, in another sandboxed child; frames are numbered from `first_index`.
+
+        A span without a frame that can be decoded yields a window without frames.
+        """
         ...

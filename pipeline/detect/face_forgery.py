@@ -36,6 +36,7 @@ class FaceForgery:
     version: ClassVar[str] = "2"
     families: ClassVar[tuple[Family, ...]] = (Family.FACE_SWAP, Family.FACE_SYNTHESIS)
     needs_faces: ClassVar[bool] = True
+    closer: ClassVar[bool] = False
     model: ClassVar[ModelSpec] = ModelSpec(
         "face_forgery",
         inputs=(TensorSpec("face", "UINT8", (FACE_SIZE, FACE_SIZE, 3)),),

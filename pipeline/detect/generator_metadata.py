@@ -81,6 +81,7 @@ class GeneratorMetadata:
     version: ClassVar[str] = "1"
     families: ClassVar[tuple[Family, ...]] = (Family.GENERATOR_METADATA,)
     needs_faces: ClassVar[bool] = False
+    closer: ClassVar[bool] = False
     model: ClassVar[ModelSpec | None] = None
 
     def prepare(self, view: View) -> Sequence[Probe]:

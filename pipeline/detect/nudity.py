@@ -24,6 +24,7 @@ class Nudity:
     version: ClassVar[str] = "1"
     families: ClassVar[tuple[Family, ...]] = (Family.NUDITY,)
     needs_faces: ClassVar[bool] = False
+    closer: ClassVar[bool] = False
     model: ClassVar[ModelSpec] = ModelSpec(
         "nudity",
         inputs=(TensorSpec("image", "UINT8", (_SIDE, _SIDE, 3)),),

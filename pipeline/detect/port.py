@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode.port import Clip
-from pipeline.events.values import Box, Family
+from pipeline.decode.port import RGB, Clip, Span, Window
+from pipeline.events.values import Box, Family, FrameHash, Heat, WindowLook
 
 Tensors = Mapping[str, NDArray[Any]]
 """Named tensors of one inference request or response, batch dimension included where the model batches."""
@@ -55,11 +56,67 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MeshedFace:
+    """One face in one frame of a window, with its mesh.
+
+    `points`: 478 × 3 float32; x and y in shares of the frame's width and height, z in shares of its width (smaller is
+    nearer). The 468 points of MediaPipe's face mesh, lips and eyes refined, then 5 points per iris (left, right).
+    `presence`: how surely this is a face, 0–1.
+    """
+
+    frame: int
+    at: float
+    box: Box
+    points: NDArray[np.float32]
+    presence: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One person through one window, frame after frame, without a gap of more than a few frames.
+
+    `person`: the track number of the same face among the keyframes, when one overlaps. `embeddings`: n × 192 float32
+    of unit length, of the frames `embedded` (indices into `faces`).
+    """
+
+    number: int
+    window: int
+    faces: tuple[MeshedFace, ...]
+    person: int | None = None
+    embeddings: NDArray[np.float32] | None = None
+    embedded: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Speech:
+    """Where somebody speaks: one probability per `step` seconds from `start` on."""
+
+    probability: NDArray[np.float32]
+    start: float = 0.0
+    step: float = 512 / 16_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What a detector may look at: the clip and the faces in it. `faces` is None when the face detector failed."""
+    """What a detector may look at.
+
+    `faces` in the keyframes; None when the face detector failed. `speech` is None without sound or when it could not be
+    judged. `windows` and the `tracks` in them are there for detectors that look closer; `tracks` is None when the faces
+    could not be followed.
+    """
 
     clip: Clip
     faces: tuple[Face, ...] | None = ()
+    speech: Speech | None = None
+    windows: tuple[Window, ...] = ()
+    tracks: tuple[Track, ...] | None = ()
+
+    def image(self, frame: int) -> RGB:
+        """The picture of a frame, by its index, of the clip or of a window. Raises KeyError."""
+        for kept in (self.clip.keyframes, *(window.frames for window in self.windows)):
+            if kept and kept[0].index <= frame <= kept[-1].index:
+                return kept[frame - kept[0].index].image
+        raise KeyError(frame)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +138,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one answer says of one family: a raw score 0–1, where it points, in what words."""
+    """What one answer says of one family: a raw score 0–1, where it points, in what words.
+
+    `until`: the end of a stretch that begins at `at`.
+    """
 
     family: Family
     value: float
@@ -89,6 +149,8 @@ class Score:
     box: Box | None = None
     track: int | None = None
     note: str = ""
+    until: float | None = None
+    heat: Heat | None = None
 
 
 class Mode(StrEnum):
@@ -123,19 +185,26 @@ class DetectorReport:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What all detectors said of one clip. `detectors`: `name@version` of all that were asked, sorted."""
+    """What all detectors said of one clip. `detectors`: `name@version` of all that were asked, sorted.
+
+    `windows`: where a closer look was taken. `hashes`: for banks of known content.
+    """
 
     reports: tuple[DetectorReport, ...]
     faces: int = 0
     embedding: bytes | None = None
     detectors: tuple[str, ...] = field(default=())
+    windows: tuple[WindowLook, ...] = ()
+    hashes: tuple[FrameHash, ...] = ()
+    face_features: bytes | None = None
 
 
 class Detector(Protocol):
     """A model and what it means.
 
     `model` is None where the evidence needs none (metadata): a probe's own tensors are then its answer.
-    `needs_faces`: cannot judge while the face detector does not answer.
+    `needs_faces`: cannot judge while the face detector does not answer. `closer`: looks at windows and their tracks, so
+    it is asked after them; with `needs_faces` it cannot judge when the faces could not be followed.
     """
 
     @property
@@ -163,6 +232,11 @@ class Detector(Protocol):
         """Whether `view.faces` is what it looks at."""
         ...
 
+    @property
+    def closer(self) -> bool:
+        """Whether `view.windows` and `view.tracks` are what it looks at."""
+        ...
+
     def prepare(self, view: View) -> Sequence[Probe]:
         """What to ask. Empty: not applicable to this clip."""
         ...
@@ -177,4 +251,12 @@ class Infer(Protocol):
 
     async def __call__(self, model: ModelSpec, tensors: Tensors, *, within: float) -> Tensors:
         """The outputs of `model` for one request; `within`: seconds."""
+        ...
+
+
+class Closer(Protocol):
+    """Look closely at stretches of the clip that is being judged. Raises `Permanent` or `Transient`."""
+
+    async def __call__(self, spans: Sequence[Span]) -> tuple[Window, ...]:
+        """A window per span."""
         ...

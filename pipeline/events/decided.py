@@ -6,9 +6,12 @@ from uuid import UUID
 
 from pipeline.events.uploaded import MediaUploaded
 from pipeline.events.values import (
+    Agreement,
     Bytes,
     Decision,
     Failure,
+    FrameHash,
+    Match,
     MediaFacts,
     MediaId,
     Round,
@@ -37,7 +40,10 @@ class MediaDecided(Struct, frozen=True, tag_field="schema", tag="media.decided/1
 
     `sha256` is None when the bytes never arrived. `failure` is set when the upload could not be judged; the decision
     is then the policy's fail mode. `reused_from` names the upload whose signals were used again (same digest).
-    `embedding`: 512 float16 values, little endian, of the most telling frame; None for sound.
+    `embedding`: 512 float16 values, little endian, of the most telling frame; None for sound. `hashes`: what the upload
+    looks like, for banks of known content; `matches`: what they know of it. `agreement`: signals that bear each other
+    out, or do not. `face_features`: what the face heads read of the most suspicious face, for learning from reviews:
+    float16, little endian.
     """
 
     decision_id: UUID
@@ -56,3 +62,7 @@ class MediaDecided(Struct, frozen=True, tag_field="schema", tag="media.decided/1
     failure: Failure | None = None
     reused_from: MediaId | None = None
     embedding: bytes | None = None
+    hashes: tuple[FrameHash, ...] = ()
+    matches: tuple[Match, ...] = ()
+    agreement: tuple[Agreement, ...] = ()
+    face_features: bytes | None = None

@@ -68,7 +68,18 @@ class Family(StrEnum):
 
     FACE_SWAP = "face_swap"
     FACE_SYNTHESIS = "face_synthesis"
+    IMAGE_SYNTHESIS = "image_synthesis"
+    STYLE_TRANSFER = "style_transfer"
+    LIP_SYNC = "lip_sync"
+    REENACTMENT = "reenactment"
+    EYES_AND_HEAD = "eyes_and_head"
+    LIGHTING = "lighting"
+    SPLICE = "splice"
+    LOCAL_EDIT = "local_edit"
+    VOICE_CLONE = "voice_clone"
     GENERATOR_METADATA = "generator_metadata"
+    PROVENANCE = "provenance"
+    KNOWN_CONTENT = "known_content"
     NUDITY = "nudity"
 
 
@@ -81,8 +92,24 @@ class Box(Struct, frozen=True):
     y1: Probability
 
 
+class Heat(Struct, frozen=True):
+    """Where inside `box` a score comes from: `rows` × `cols` cells, row by row from the top left, one byte each.
+
+    255 is where the manipulation shows most; the scale is the detector's own and comparable within one map only.
+    """
+
+    box: Box
+    rows: Annotated[int, Meta(ge=1, le=64)]
+    cols: Annotated[int, Meta(ge=1, le=64)]
+    cells: Annotated[bytes, Meta(max_length=64 * 64)]
+
+    def __post_init__(self) -> None:
+        if len(self.cells) != self.rows * self.cols:
+            raise ValueError(f"{len(self.cells)} cells are not {self.rows} × {self.cols}")
+
+
 class Evidence(Struct, frozen=True):
-    """One score and what it points at: a moment (seconds), a place (box), both or neither."""
+    """One score and what it points at: a moment (seconds), a stretch (`at` to `until`), a place (box), or the whole."""
 
     detector: str
     score: Probability
@@ -90,6 +117,8 @@ class Evidence(Struct, frozen=True):
     box: Box | None = None
     track: int | None = None
     note: str = ""
+    until: float | None = None
+    heat: Heat | None = None
 
 
 class SignalStatus(StrEnum):
@@ -214,8 +243,42 @@ class TrackFacts(Struct, frozen=True):
     bit_rate: int | None = None
 
 
+class CredentialState(StrEnum):
+    """What is to be made of Content Credentials (C2PA). `invalid` is no proof of forgery: honest tools break them too.
+
+    `untrusted`: intact, signed by somebody whom no trust anchor vouches for.
+    """
+
+    ABSENT = "absent"
+    INVALID = "invalid"
+    UNTRUSTED = "untrusted"
+    TRUSTED = "trusted"
+
+
+class Credentials(Struct, frozen=True):
+    """The active manifest of a file's Content Credentials, as the C2PA specification names its parts.
+
+    `codes`: validation status codes that are failures. `actions`: what was done, in words, oldest first (created,
+    edited, …, with the software). `source_types`: IPTC digital source types that it asserts, short names.
+    """
+
+    state: CredentialState = CredentialState.ABSENT
+    codes: tuple[str, ...] = ()
+    issuer: str | None = None
+    generator: str | None = None
+    signed_at: str | None = None
+    actions: tuple[str, ...] = ()
+    source_types: tuple[str, ...] = ()
+    ingredients: int = 0
+    note: str = ""
+
+
 class MediaFacts(Struct, frozen=True):
-    """What the file says of itself. `metadata` holds container, EXIF and PNG text entries as they stand."""
+    """What the file says of itself. `metadata` holds container, EXIF and PNG text entries as they stand.
+
+    `credentials` is None where they were not looked for. `quantization`: a JPEG's tables, 64 values each in natural
+    (row by row) order, luminance first.
+    """
 
     kind: MediaKind
     container: str
@@ -225,6 +288,59 @@ class MediaFacts(Struct, frozen=True):
     rotation: int = 0
     tracks: tuple[TrackFacts, ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
+    credentials: Credentials | None = None
+    quantization: tuple[tuple[int, ...], ...] = ()
+
+
+class WindowLook(Struct, frozen=True):
+    """A stretch that was looked at closely: `frames` of it, from `start` to `end` seconds, and what for.
+
+    `bought`: what the look changed, in words ("face swap 0.74 → 0.91, no longer in doubt"); empty when nothing.
+    """
+
+    start: float
+    end: float
+    frames: int
+    why: str
+    bought: str = ""
+
+
+class FrameHash(Struct, frozen=True):
+    """PDQ of one frame: 256 bits as 32 bytes. `quality` 0–100; below 50 it is too plain to be compared."""
+
+    at: float
+    pdq: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    quality: Annotated[int, Meta(ge=0, le=100)]
+
+
+class Match(Struct, frozen=True):
+    """Content that a hash bank knows. `distance`: bits that differ (0 for SHA-256); `at`: moments that matched.
+
+    `share`: of the upload's frames, how many matched (vPDQ); 1 for a still or the same bytes. `live` is false where the
+    bank is only being tried out, quarantined or negative: such a match is recorded and decides nothing.
+    """
+
+    bank: str
+    hash_id: str
+    kind: str
+    distance: Annotated[int, Meta(ge=0, le=256)] = 0
+    share: Probability = 1.0
+    at: tuple[float, ...] = ()
+    live: bool = True
+    note: str = ""
+
+
+class Agreement(Struct, frozen=True):
+    """Whether signals that do not depend on each other point the same way.
+
+    `supports` and `opposes`: families at or above, and below, their own point of suspicion, of those that were judged
+    and speak of `about` (the same kind of manipulation seen in another way). `note`: in words.
+    """
+
+    about: Family
+    supports: tuple[Family, ...] = ()
+    opposes: tuple[Family, ...] = ()
+    note: str = ""
 
 
 class Sampling(Struct, frozen=True):
@@ -233,6 +349,7 @@ class Sampling(Struct, frozen=True):
     `looked_at`: presentation times in seconds. `largest_gap`: the longest stretch (seconds) without a look, ends
     included: a manipulated segment that is longer cannot have been missed entirely.
     `audio_seconds`: how much sound was decoded. `complete`: every frame (or the whole image) was looked at.
+    `windows`: where more frames were looked at, of `closer_budget` frames at most.
     """
 
     decoder: str
@@ -243,3 +360,5 @@ class Sampling(Struct, frozen=True):
     audio_budget: float = 0.0
     complete: bool = False
     notes: tuple[str, ...] = ()
+    windows: tuple[WindowLook, ...] = ()
+    closer_budget: int = 0
