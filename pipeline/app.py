@@ -145,7 +145,7 @@ def _level(metrics: Metrics, dependency: str) -> Callable[[State], None]:
 
 def run_worker(settings: Settings) -> None:
     """Run until a signal: every agent, in one process. Ends the process, non-zero when it had to crash."""
-    policy = load_policy(settings.policy_file)
+    policy = load_policy(settings.policy_file, settings.calibration_file)
     prometheus = CollectorRegistry()
     metrics = metrics_for(policy, prometheus)
     drain = Drain()

@@ -103,7 +103,7 @@ def screen(
         if not path.is_file():
             raise UnmaskError(f"no such file: {path}")
     log.configure("error", "console")
-    policy = load(Settings().policy_file)
+    policy = load(Settings().policy_file, Settings().calibration_file)
 
     async def judge() -> Any:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -311,7 +311,7 @@ def policy_check(file: Annotated[Path | None, typer.Argument(help="The one in us
     """Read a policy file and say what it holds, or what is wrong with it."""
     from pipeline.policy.file import load
 
-    policy = load(file or Settings().policy_file)
+    policy = load(file or Settings().policy_file, Settings().calibration_file)
     out.print(
         f"{policy.version}: {len(policy.rules)} rules, {len(policy.fail_modes)} fail modes, queues:", highlight=False
     )

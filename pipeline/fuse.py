@@ -1,72 +1,69 @@
 """Detector scores → one calibrated signal per family, with evidence, bounds and abstention.
 
-For each family: per moment the highest score (over faces and detectors), over the moments the mean of the top share,
-then the family's calibration. A manipulation that shows in a few seconds of a long video is found, and one stray frame
-alone does not decide. What was not looked at widens the bounds and never makes a signal surer.
+For each family: per face track and moment the highest score (over detectors), over the moments of a track the mean of
+the top share, over the tracks the highest; then the family's calibration for this kind of media. A manipulation that
+shows in a few seconds of a long video, or on one of many faces, is found, and one stray frame alone does not decide.
+What was not looked at widens the bounds and never makes a signal surer.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-import msgspec
 from msgspec import Meta
 
+from pipeline.calibration import NONE, AnyCurve, Band, Calibration, FamilyCalibration, Section
 from pipeline.detect.port import DetectorReport, Findings, Mode, ReportStatus, Score
-from pipeline.events.values import Evidence, Family, Probability, Signal, SignalStatus
+from pipeline.events.values import Agreement, Evidence, Family, MediaFacts, Probability, Signal, SignalStatus
+
+_OTHER_WAYS: dict[Family, tuple[Family, ...]] = {
+    Family.FACE_SWAP: (Family.REENACTMENT, Family.EYES_AND_HEAD, Family.LIGHTING, Family.LOCAL_EDIT, Family.SPLICE),
+    Family.FACE_SYNTHESIS: (
+        Family.IMAGE_SYNTHESIS,
+        Family.EYES_AND_HEAD,
+        Family.GENERATOR_METADATA,
+        Family.PROVENANCE,
+    ),
+    Family.IMAGE_SYNTHESIS: (
+        Family.FACE_SYNTHESIS,
+        Family.STYLE_TRANSFER,
+        Family.GENERATOR_METADATA,
+        Family.PROVENANCE,
+    ),
+    Family.LIP_SYNC: (Family.VOICE_CLONE, Family.REENACTMENT, Family.SPLICE),
+    Family.VOICE_CLONE: (Family.LIP_SYNC, Family.SPLICE),
+    Family.SPLICE: (Family.LOCAL_EDIT, Family.FACE_SWAP),
+}
+"""Families that see the same manipulation by other traces: they share no model and no measure with it."""
+
+_EVEN = 0.5
+"""Where suspicion begins in a family that has no abstain band."""
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Part of the policy file: a word that nobody knows is an error."""
-
-
-class Calibration(_Section, frozen=True):
-    """Platt scaling of the pooled score's log-odds: probability = 1 / (1 + exp(−(slope · logit(score) + intercept))).
-
-    `slope` is positive: a higher score never means less.
-    """
-
-    slope: Annotated[float, Meta(gt=0, le=100)]
-    intercept: Annotated[float, Meta(ge=-100, le=100)] = 0.0
-
-    def __call__(self, score: float) -> float:
-        """The probability; scores of 0 and 1 count as one in a million from the end."""
-        inside = min(max(score, 1e-6), 1 - 1e-6)
-        x = self.slope * (math.log(inside) - math.log1p(-inside)) + self.intercept
-        return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-
-class Band(_Section, frozen=True):
-    """Probabilities from `low` up to, not including, `high`: too uncertain to say."""
-
-    low: Probability
-    high: Probability
-
-    def __post_init__(self) -> None:
-        if self.low >= self.high:
-            raise ValueError(f"the abstain band {self.low}–{self.high} is empty")
-
-
-class FamilyFusion(_Section, frozen=True):
+class FamilyFusion(Section, frozen=True):
     """How the scores of one family become a signal.
 
-    `top_share`: of the moments, strongest first, the share whose mean counts (at least one moment).
+    `top_share`: of a track's moments, strongest first, the share whose mean counts. `looks`: and at least so many
+    moments, as far as the clip has them; a track that was seen less often is filled up with the clip's median.
     `margin`: how far the calibrated probability may be off when everything was looked at.
     `min_coverage`: with less than this share looked at, only suspicion counts; reassurance is missing.
-    `calibration`: none leaves the pooled score as it is.
+    `calibration`, `abstain`, `margin`: left out, the calibration file's.
     """
 
     top_share: Annotated[float, Meta(gt=0, le=1)]
-    margin: Annotated[float, Meta(ge=0, le=0.5)]
     min_coverage: Probability
-    calibration: Calibration | None = None
+    looks: Annotated[int, Meta(ge=1, le=100)] = 3
+    margin: Annotated[float, Meta(ge=0, le=0.5)] | None = None
+    calibration: AnyCurve | None = None
     abstain: Band | None = None
 
 
-class Fusion(_Section, frozen=True):
+class Fusion(Section, frozen=True):
     """The policy's `fusion:` section. `evidence`: scores kept per signal.
 
     `requires`: families without which an upload is not judged; without a detector they are missing.
@@ -83,12 +80,56 @@ class Fusion(_Section, frozen=True):
         return self.families.get(family, self.default)
 
 
+class Fused(Section, frozen=True):
+    """A policy's fusion together with the calibration in use. The policy's own words come first."""
+
+    fusion: Fusion
+    calibration: Calibration = NONE
+
+    def abstain(self, family: Family) -> Band | None:
+        """Where this family is too uncertain to say."""
+        known = self._known(family)
+        return self.fusion.of(family).abstain or (known.abstain if known else None)
+
+    def margin(self, family: Family) -> float:
+        """How far its probability may be off when everything was looked at."""
+        own, known = self.fusion.of(family).margin, self._known(family)
+        return own if own is not None else known.margin if known else _UNKNOWN_MARGIN
+
+    def curve(self, family: Family, facts: MediaFacts | None) -> AnyCurve | None:
+        """From its pooled score to a probability, for this kind of media; None leaves the score as it is."""
+        known = self._known(family)
+        return self.fusion.of(family).calibration or (known.curve_for(facts) if known else None)
+
+    def advisory(self, family: Family) -> bool:
+        """Whether the calibration says that it may be no more than a hint."""
+        known = self._known(family)
+        return known is not None and known.advisory
+
+    def suspicion(self, family: Family) -> float:
+        """The probability from which a family counts as suspicious."""
+        band = self.abstain(family)
+        return band.low if band else _EVEN
+
+    def _known(self, family: Family) -> FamilyCalibration | None:
+        return self.calibration.families.get(family)
+
+
+_UNKNOWN_MARGIN = 0.2
+"""For a family that neither the policy nor a calibration speaks of: nobody measured how far it may be off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What is believed of one clip. `signals` count; `shadow` ones are only recorded. Both in the order of `Family`."""
+    """What is believed of one clip. `signals` count; `shadow` ones are only recorded. Both in the order of `Family`.
+
+    `agreement`: for each suspicious family, whether those that see the same by other traces bear it out. It is shown
+    and changes no probability: how far the signals depend on each other has not been measured.
+    """
 
     signals: tuple[Signal, ...]
     shadow: tuple[Signal, ...]
+    agreement: tuple[Agreement, ...] = ()
 
 
 class _Sighting(NamedTuple):
@@ -97,33 +138,75 @@ class _Sighting(NamedTuple):
     score: Score
 
 
-def fuse(findings: Findings, fusion: Fusion) -> Assessment:
-    """One signal per family that a detector looks for or the policy requires, from live and shadow detectors apart."""
+def fuse(findings: Findings, by: Fused, facts: MediaFacts | None = None) -> Assessment:
+    """One signal per family that a detector looks for or the policy requires, from live and shadow detectors apart.
+
+    `facts`: what kind of media it is, for calibrations that differ by it.
+    """
     live = [report for report in findings.reports if report.mode is Mode.LIVE]
     shadow = [report for report in findings.reports if report.mode is Mode.SHADOW]
-    return Assessment(_signals(live, fusion, fusion.requires), _signals(shadow, fusion, ()))
+    signals = _signals(live, by, facts, by.fusion.requires)
+    return Assessment(signals, _signals(shadow, by, facts, ()), agreement(signals, by))
 
 
-def pool(scores: Iterable[tuple[float | None, float]], top_share: float) -> float:
-    """(moment, score) → per moment the highest, over the moments the mean of the top share.
+def pool(scores: Iterable[tuple[int | None, float | None, float]], top_share: float, looks: int) -> float:
+    """(track, moment, score) → the highest per track and moment, the mean of the top per track, the highest over tracks.
 
-    Scores that point at no moment speak of the whole and count as one moment together. At least one score is needed.
+    The top is the `top_share` of a track's moments, but no fewer than `looks` (as far as there are so many different
+    moments at all): a track that was seen less often is filled up with the median over the moments. Scores of no track
+    speak of the frame, those of no moment of the whole. At least one score is needed.
     """
-    highest: dict[float | None, float] = {}
-    for at, score in scores:
-        highest[at] = max(score, highest.get(at, 0.0))
-    moments = sorted(highest.values(), reverse=True)
-    top = moments[: max(1, math.ceil(top_share * len(moments)))]
-    return min(1.0, math.fsum(top) / len(top))
+    tracks: dict[int | None, dict[float | None, float]] = defaultdict(dict)
+    moments: dict[float | None, float] = {}
+    for track, at, score in scores:
+        seen = tracks[track]
+        seen[at] = max(score, seen.get(at, 0.0))
+        moments[at] = max(score, moments.get(at, 0.0))
+    least, usual = min(looks, len(moments)), statistics.median(moments.values())
+    return min(1.0, max(_top_mean(seen.values(), top_share, least, usual) for seen in tracks.values()))
 
 
-def _signals(reports: Sequence[DetectorReport], fusion: Fusion, requires: Sequence[Family]) -> tuple[Signal, ...]:
+def _top_mean(scores: Iterable[float], top_share: float, least: int, usual: float) -> float:
+    ranked = sorted(scores, reverse=True)
+    top = ranked[: max(least, math.ceil(top_share * len(ranked)))]
+    top += [min(usual, top[-1])] * (least - len(top))
+    return math.fsum(top) / len(top)
+
+
+def agreement(signals: Sequence[Signal], by: Fused) -> tuple[Agreement, ...]:
+    """For each suspicious family: which of those that see the same by other traces are suspicious too."""
+    judged = {s.family: s.probability for s in signals if s.probability is not None}
+    found = []
+    for about, others in _OTHER_WAYS.items():
+        if judged.get(about, 0.0) < by.suspicion(about):
+            continue
+        known = [other for other in others if other in judged]
+        supports = tuple(other for other in known if judged[other] >= by.suspicion(other))
+        opposes = tuple(other for other in known if other not in supports)
+        found.append(Agreement(about=about, supports=supports, opposes=opposes, note=_told(supports, opposes)))
+    return tuple(found)
+
+
+def _told(supports: Sequence[Family], opposes: Sequence[Family]) -> str:
+    """ "1 of 3 other signals points the same way: lighting; not: local edit, splice." """
+    if not supports and not opposes:
+        return "no other signal could bear it out"
+    names = [", ".join(family.value.replace("_", " ") for family in side) for side in (supports, opposes)]
+    count = f"{len(supports)} of {len(supports) + len(opposes)} other signals"
+    return "; ".join(
+        part for part in (f"{count}: {names[0]}" if supports else count, f"not: {names[1]}" if opposes else "") if part
+    )
+
+
+def _signals(
+    reports: Sequence[DetectorReport], by: Fused, facts: MediaFacts | None, requires: Sequence[Family]
+) -> tuple[Signal, ...]:
     looked_for = {family for report in reports for family in report.families} | set(requires)
-    return tuple(_signal(family, reports, fusion) for family in Family if family in looked_for)
+    return tuple(_signal(family, reports, by, facts) for family in Family if family in looked_for)
 
 
-def _signal(family: Family, reports: Sequence[DetectorReport], fusion: Fusion) -> Signal:
-    how = fusion.of(family)
+def _signal(family: Family, reports: Sequence[DetectorReport], by: Fused, facts: MediaFacts | None) -> Signal:
+    how = by.fusion.of(family)
     asked = [report for report in reports if family in report.families]
     due = [report for report in asked if report.status is not ReportStatus.NOT_APPLICABLE]
     detectors = tuple(sorted({f"{report.detector}@{report.version}" for report in asked}))
@@ -135,28 +218,32 @@ def _signal(family: Family, reports: Sequence[DetectorReport], fusion: Fusion) -
 
     coverage = _tidy(math.fsum(_coverage(report, family) for report in due) / len(due))
     sightings = [sighting for report in due for sighting in _sightings(report, family)]
-    evidence = _evidence(sightings, fusion.evidence)
+    evidence = _evidence(sightings, by.fusion.evidence)
     if not sightings or coverage <= 0:
         return _missing(family, 0.0, evidence, detectors, _notes(due))
 
-    pooled = pool(((sighting.score.at, sighting.value) for sighting in sightings), how.top_share)
-    probability = _tidy(how.calibration(pooled) if how.calibration else pooled)
+    points = ((each.score.track, each.score.at, each.value) for each in sightings)
+    pooled = _tidy(pool(points, how.top_share, how.looks))
+    curve, band, margin = by.curve(family, facts), by.abstain(family), by.margin(family)
+    probability = _tidy(curve(pooled) if curve else pooled)
     # Suspicion that rests on a part is suspicion; the absence of suspicion in a part says nothing of the rest.
-    suspicious = how.abstain is not None and probability >= how.abstain.low
+    suspicious = band is not None and probability >= band.low
     if coverage < how.min_coverage and not suspicious:
         return _missing(family, coverage, evidence, detectors, _notes(due))
-    abstained = how.abstain is not None and how.abstain.low <= probability < how.abstain.high
+    abstained = band is not None and band.low <= probability < band.high
     return Signal(
         family=family,
         status=SignalStatus.ABSTAINED if abstained else SignalStatus.SCORED,
         probability=probability,
         # The unseen share may be anything: the bounds reach as far towards 0 and 1 as it is large.
-        low=_tidy(max(0.0, probability - how.margin) * coverage),
-        high=_tidy(1.0 - (1.0 - min(1.0, probability + how.margin)) * coverage),
+        low=_tidy(max(0.0, probability - margin) * coverage),
+        high=_tidy(1.0 - (1.0 - min(1.0, probability + margin)) * coverage),
         coverage=coverage,
         evidence=evidence,
         detectors=detectors,
         note=_notes(due),
+        pooled=pooled,
+        advisory=by.advisory(family),
     )
 
 
@@ -208,6 +295,8 @@ def _evidence(sightings: Sequence[_Sighting], most: int) -> tuple[Evidence, ...]
             box=sighting.score.box,
             track=sighting.score.track,
             note=sighting.score.note,
+            until=sighting.score.until,
+            heat=sighting.score.heat,
         )
         for sighting in sorted(sightings, key=_rank)[:most]
     )

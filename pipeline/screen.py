@@ -94,7 +94,7 @@ async def _judge(media_id: str, media: Media, now: datetime, until: float, by: S
         clip = await by.decode(media.path)
     with by.timed(Stage.DETECT):
         findings = await by.detect(clip, max(0.0, until - time.monotonic()))
-    assessment = fuse(findings, by.policy.fusion)
+    assessment = fuse(findings, by.policy.fused, clip.facts)
     return KnownContent(
         sha256=media.sha256,
         versions=Versions(unmask=VERSION, policy=by.policy.version, detectors=by.detectors),

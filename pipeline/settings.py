@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".unmask"), description="Where fetched parts, spool files and the embedded database lie.")
     models_dir: Path = Field(Path("models"), description="The Triton model repository.")
     policy_file: Path | None = Field(None, description="The policy; the default policy that ships when not set.")
+    calibration_file: Path | None = Field(
+        None, description="What scores are worth, as `unmask calibrate` writes it; the one that ships when not set."
+    )
     detectors_file: Path | None = Field(
         None, description="Which detectors run, live or shadow; the default when unset."
     )

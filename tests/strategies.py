@@ -9,6 +9,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from pipeline.calibration import Band, Calibration, FamilyCalibration, Isotonic, Platt, Stratum
 from pipeline.detect.port import DetectorReport, Findings, Mode, ReportStatus, Score
 from pipeline.errors import Reason, Stage
 from pipeline.events import (
@@ -41,7 +42,7 @@ from pipeline.events.values import (
     Surface,
     TrackFacts,
 )
-from pipeline.fuse import Band, Calibration, FamilyFusion, Fusion
+from pipeline.fuse import FamilyFusion, Fused, Fusion
 from pipeline.policy.rules import FailMode, On, Policy, PolicyFile, Review, Rule, versioned
 
 # The same examples on every run, and none fails because the machine was busy.
@@ -310,14 +311,52 @@ def findings(sound: bool = False) -> st.SearchStrategy[Findings]:
     return st.builds(Findings, reports=tuples_of(reports(sound=sound), 4))
 
 
+def _rises(points: list[tuple[float, float]]) -> bool:
+    return len({x for x, _ in points}) == len(points)
+
+
+def _rising(points: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    return tuple(zip(sorted(x for x, _ in points), sorted(y for _, y in points), strict=True))
+
+
 bands = st.builds(lambda low, width: Band(low=low / 10, high=(low + width) / 10), st.integers(1, 6), st.integers(1, 3))
+platts = st.builds(Platt, slope=st.floats(0.1, 5), intercept=st.floats(-3, 3))
+isotonics = (
+    st.lists(st.tuples(probabilities, probabilities), min_size=2, max_size=5)
+    .filter(_rises)
+    .map(lambda points: Isotonic(points=_rising(points)))
+)
+curves = platts | isotonics
 family_fusions = st.builds(
     FamilyFusion,
     top_share=st.floats(0.01, 1),
-    margin=st.floats(0, 0.5),
+    looks=st.integers(1, 5),
+    margin=maybe(st.floats(0, 0.5)),
     min_coverage=st.sampled_from([0.0, 0.3, 1.0]) | probabilities,
-    calibration=maybe(st.builds(Calibration, slope=st.floats(0.1, 5), intercept=st.floats(-3, 3))),
+    calibration=maybe(curves),
     abstain=maybe(bands),
+)
+strata = st.builds(
+    Stratum,
+    curve=curves,
+    kinds=tuples_of(st.sampled_from(MediaKind), 2),
+    min_side=st.sampled_from([0, 480]),
+    max_side=st.sampled_from([None, 720]),
+)
+calibrations = st.builds(
+    Calibration,
+    name=st.just("drawn"),
+    families=st.dictionaries(
+        families,
+        st.builds(
+            FamilyCalibration,
+            curve=curves,
+            strata=tuples_of(strata, 2),
+            abstain=maybe(bands),
+            margin=st.floats(0, 0.5),
+        ),
+        max_size=3,
+    ),
 )
 fusions = st.builds(
     Fusion,
@@ -327,6 +366,8 @@ fusions = st.builds(
     families=st.dictionaries(families, family_fusions, max_size=3),
 )
 
+
+fused = st.builds(Fused, fusion=fusions, calibration=calibrations)
 
 # Policies that the loader would accept.
 
@@ -398,7 +439,8 @@ def policies(draw: st.DrawFn) -> Policy:
                 *(draw(fail_modes(f"{on.value}-everywhere", on, everywhere=True)) for on in On),
                 *(draw(fail_modes(f"mode-{i}")) for i in range(draw(st.integers(0, 3)))),
             ),
-        )
+        ),
+        draw(calibrations),
     )
 
 

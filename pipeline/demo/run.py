@@ -113,7 +113,7 @@ def run_demo(settings: Settings, broker: str, *, keep: bool, console: Console) -
     place = settings.home.absolute() / "demo"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    policy = load(settings.policy_file)
+    policy = load(settings.policy_file, settings.calibration_file)
     with console.status("preparing") as status:
         build(settings.models_dir, settings.home, status.update)
         samples = make_samples(place / "media", settings.models_dir, settings.home, status.update)

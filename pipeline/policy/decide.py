@@ -128,11 +128,12 @@ def _fail_modes(
             if not mode.covers(upload.surface, family):
                 continue
             signal = signals.get(family)
-            how = policy.fusion.of(family)
-            if mode.on is On.MISSING and _missing(signal, family in policy.fusion.requires, how.min_coverage):
+            least = policy.fusion.of(family).min_coverage
+            if mode.on is On.MISSING and _missing(signal, family in policy.fusion.requires, least):
                 coverage = signal.coverage if signal else 0.0
                 yield _failed(mode, words.not_judged(mode.reason, family, coverage), family)
-            edge = how.abstain.low if how.abstain else None
+            band = policy.fused.abstain(family)
+            edge = band.low if band else None
             if mode.on is On.UNCERTAIN and signal is not None and _doubtful(signal, edge):
                 yield _failed(mode, words.doubtful(mode.reason, signal, edge), family, signal.probability, edge)
 

@@ -9,19 +9,21 @@ from typing import Any
 import msgspec
 import yaml
 
+from pipeline.calibration import NONE, Calibration
 from pipeline.errors import ConfigError
 from pipeline.policy.rules import Policy, PolicyFile, versioned
 
-__all__ = ["DEFAULT", "Policy", "load", "parse"]
+__all__ = ["CALIBRATION", "DEFAULT", "Policy", "load", "parse", "read_calibration"]
 
 DEFAULT = Path(__file__).with_name("default.yaml")
+CALIBRATION = Path(__file__).with_name("calibration.json")
 
 
-def load(path: Path | None) -> Policy:
-    """The policy in `path`; the one that ships when None.
+def load(path: Path | None, calibration: Path | None = None) -> Policy:
+    """The policy in `path` with the calibration in `calibration`; those that ship when None.
 
     Raises:
-        ConfigError: the file cannot be read, or is no sound policy.
+        ConfigError: a file cannot be read, or is not sound.
     """
     path = path or DEFAULT
     try:
@@ -30,10 +32,20 @@ def load(path: Path | None) -> Policy:
         raise ConfigError(f"policy {path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"policy {path}: is not UTF-8 text") from None
-    return parse(text, str(path))
+    return parse(text, str(path), read_calibration(calibration or CALIBRATION))
 
 
-def parse(text: str, origin: str) -> Policy:
+def read_calibration(path: Path) -> Calibration:
+    """A calibration file, as `unmask calibrate` writes it. Raises ConfigError when it is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except OSError as error:
+        raise ConfigError(f"calibration {path}: cannot be read: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"calibration {path}: {error}") from None
+
+
+def parse(text: str, origin: str, calibration: Calibration = NONE) -> Policy:
     """The policy that `text` describes; `origin` is named in errors.
 
     Raises:
@@ -50,11 +62,15 @@ def parse(text: str, origin: str) -> Policy:
     if content is None:
         raise ConfigError(f"policy {origin}: is empty")
     try:
-        return versioned(msgspec.convert(content, PolicyFile))
+        file = msgspec.convert(content, PolicyFile)
     except msgspec.ValidationError as error:
         raise ConfigError(f"policy {origin}: {_placed(str(error), content)}") from None
     except RecursionError:
         raise ConfigError(f"policy {origin}: nested too deeply") from None
+    try:
+        return versioned(file, calibration)
+    except ValueError as error:
+        raise ConfigError(f"policy {origin}: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,9 +15,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from pipeline.calibration import NONE, Calibration, Section
 from pipeline.errors import Reason
 from pipeline.events.values import Action, Family, Priority, Region, RuleMode, Surface
-from pipeline.fuse import Fusion
+from pipeline.fuse import Fused, Fusion
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)", min_length=1, max_length=40)]
 """A rule's, queue's or policy's name: it becomes part of topics and metric labels."""
@@ -27,10 +28,6 @@ Sentence = Annotated[str, Meta(min_length=1, max_length=200, description="plain 
 Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}[mhd]$(?!\n)", description="30m, 4h or 2d")]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Part of the policy file: a word that nobody knows is an error."""
 
 
 class Review(Section, frozen=True):
@@ -147,8 +144,6 @@ class PolicyFile(Section, frozen=True):
                 raise ValueError(f"no fail mode says what becomes of an `unjudged` upload on the surface `{surface}`")
             for family in self.fusion.requires:
                 self._check_covered(On.MISSING, family, surface)
-                if self.fusion.of(family).abstain:
-                    self._check_covered(On.UNCERTAIN, family, surface)
 
     def _check_covered(self, on: On, family: Family, surface: Surface) -> None:
         if not any(mode.on is on and mode.covers(surface, family) for mode in self.fail_modes):
@@ -158,15 +153,33 @@ class PolicyFile(Section, frozen=True):
 class Policy(PolicyFile, frozen=True):
     """A policy with its version, `name@digest`: the same words give the same version, comments and layout aside.
 
-    `fusion_version` changes only with what turns scores into signals: signals of another one must be made anew.
+    `fused`: its fusion with the calibration in use. `fusion_version` changes only with what turns scores into signals:
+    signals of another one must be made anew.
     """
 
     version: str
     fusion_version: str
+    fused: Fused
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for family in self.fusion.requires:
+            if self.fused.abstain(family):
+                for surface in Surface:
+                    self._check_covered(On.UNCERTAIN, family, surface)
+        for rule in self.rules:
+            hints = [family for family in rule.when if self.fused.advisory(family)]
+            acts = rule.mode is RuleMode.LIVE and rule.action is not Action.ALLOW
+            if acts and hints and len(hints) == len(rule.when):
+                raise ValueError(
+                    f"{rule.name!r} rests on {', '.join(hints)} alone, which the calibration calls advisory: "
+                    "`allow` with a review is all that may follow"
+                )
 
 
-def versioned(file: PolicyFile) -> Policy:
-    """The policy that a file describes."""
+def versioned(file: PolicyFile, calibration: Calibration = NONE) -> Policy:
+    """The policy that a file describes, with this calibration. Raises ValueError when they do not go together."""
+    fused = Fused(fusion=file.fusion, calibration=calibration)
     return Policy(
         name=file.name,
         queues=file.queues,
@@ -174,11 +187,12 @@ def versioned(file: PolicyFile) -> Policy:
         rules=file.rules,
         fail_modes=file.fail_modes,
         version=f"{file.name}@{_digest(file)}",
-        fusion_version=f"fusion@{_digest(file.fusion)}",
+        fusion_version=f"fusion@{_digest(fused)}",
+        fused=fused,
     )
 
 
-def _digest(content: PolicyFile | Fusion) -> str:
+def _digest(content: PolicyFile | Fused) -> str:
     return sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()[:12]
 
 

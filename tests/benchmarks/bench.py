@@ -66,7 +66,7 @@ class Bench:
 @contextmanager
 def running(settings: Settings, tell: Tell) -> Iterator[Bench]:
     """Start everything, empty; end it and remove what it wrote."""
-    policy = load_policy(settings.policy_file)
+    policy = load_policy(settings.policy_file, settings.calibration_file)
     build(settings.models_dir, settings.home, tell)
     photos = read_photos(
         {photo.name: photo.path for photo in sample_photographs(settings.home, settings.models_dir, tell)}

@@ -71,6 +71,6 @@ def test_the_default_policys_numbers_are_documented() -> None:
     for rule in policy.rules:
         for family, threshold in rule.when.items():
             assert family == "generator_metadata" or f"≥ {threshold:.2f}" in table
-    for how in policy.fusion.families.values():
-        if how.abstain:
-            assert f"{how.abstain.low:.2f}–{how.abstain.high:.2f}" in table
+    for family in policy.fusion.requires:
+        band = policy.fused.abstain(family)
+        assert band is None or f"{band.low:.2f}–{band.high:.2f}" in table

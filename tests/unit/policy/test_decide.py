@@ -127,7 +127,7 @@ def test_monotone_from_raw_score_to_action(
             DetectorReport("d", "1", Mode.LIVE, (family,), ReportStatus.OK, (Score(family, score),), coverage)
             for family, score in scores.items()
         )
-        after = decide(fuse(Findings(reports), policy.fusion).signals, upload, policy, NOW)
+        after = decide(fuse(Findings(reports), policy.fused).signals, upload, policy, NOW)
         if before is not None:
             assert after.action.strength >= before.action.strength
             assert urgency(after) >= urgency(before)
@@ -145,7 +145,7 @@ def test_surer_than_doubtful_is_not_milder(coverage: float) -> None:
     policy = msgspec.structs.replace(DEFAULT, rules=(rule,), fail_modes=strict)
     score = Score(Family.FACE_SWAP, 0.95)
     report = DetectorReport("d", "1", Mode.LIVE, tuple(CLEAN), ReportStatus.OK, (score,), coverage)
-    assert decide(fuse(Findings((report,)), policy.fusion).signals, UPLOAD, policy, NOW).action is Action.HOLD
+    assert decide(fuse(Findings((report,)), policy.fused).signals, UPLOAD, policy, NOW).action is Action.HOLD
 
 
 @given(strategies.uploads, strategies.policies() | st.just(DEFAULT), strategies.failures)
@@ -252,7 +252,7 @@ def test_doubt() -> None:
 def test_triton_down() -> None:
     """Detectors that did not answer: limited, or held in advertisements, until people catch up."""
     down = tuple(DetectorReport("d", "1", Mode.LIVE, (family,), ReportStatus.FAILED, coverage=0.0) for family in CLEAN)
-    signals = fuse(Findings(down), DEFAULT.fusion).signals
+    signals = fuse(Findings(down), DEFAULT.fused).signals
     decision = judged(signals)
     assert decision.action is Action.LIMIT
     assert decision.review is not None
@@ -276,7 +276,7 @@ def test_a_score_of_a_part_does_not_hide_what_was_not_seen() -> None:
     report = DetectorReport(
         "d", "1", Mode.LIVE, (Family.FACE_SWAP,), ReportStatus.OK, (Score(Family.FACE_SWAP, 0.9),), coverage=0.1
     )
-    decision = judged(fuse(Findings((report,)), DEFAULT.fusion).signals)
+    decision = judged(fuse(Findings((report,)), DEFAULT.fused).signals)
     assert {hit.rule for hit in decision.trace} >= {"likely-face-swap", "not-judged-in-full"}
     assert "Not judged in full: face swap (looked at 10 %)." in decision.reasons
 

@@ -6,18 +6,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family, Surface
-from pipeline.policy.file import DEFAULT, load, parse
+from pipeline.policy.file import CALIBRATION, DEFAULT, load, parse, read_calibration
 from pipeline.policy.rules import On, Review
 
 TEXT = DEFAULT.read_text(encoding="utf-8")
+SHIPPED = read_calibration(CALIBRATION)
 
 
 def refused(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse(text, "p.yaml")
+        parse(text, "p.yaml", SHIPPED)
     message = str(caught.value)
     assert message.startswith("policy p.yaml: ")
     return message.removeprefix("policy p.yaml: ")
@@ -41,8 +43,10 @@ def test_the_version_is_that_of_the_content() -> None:
     stricter = parse(TEXT.replace("when: {face_swap: 0.80}", "when: {face_swap: 0.70}"), "c")
     assert stricter.version != first.version
     assert stricter.fusion_version == first.fusion_version
-    recalibrated = parse(TEXT.replace("margin: 0.08", "margin: 0.09"), "d")
-    assert recalibrated.fusion_version != first.fusion_version
+    pooled = parse(TEXT.replace("top_share: 0.25", "top_share: 0.5"), "d")
+    recalibrated = parse(TEXT, "e", SHIPPED)
+    assert len({first.fusion_version, pooled.fusion_version, recalibrated.fusion_version}) == 3
+    assert recalibrated.version == first.version
 
 
 @pytest.mark.parametrize(("text", "length"), [("30m", timedelta(minutes=30)), ("2d", timedelta(days=2))])
@@ -93,7 +97,7 @@ def replaced(old: str, new: str) -> str:
         (replaced("requires: [face_swap", "requires: [nudity, face_swap"), "when `nudity` is `missing` on the surface"),
         (replaced("families: [face_synthesis]", "families: [nudity]"), "when `face_synthesis` is `uncertain`"),
         (
-            replaced("abstain: {low: 0.70, high: 0.80}", "abstain: {low: 0.8, high: 0.8}"),
+            replaced("      min_coverage: 0.3", "      min_coverage: 0.3\n      abstain: {low: 0.8, high: 0.8}"),
             "fusion.families[...].abstain",
         ),
         (replaced("top_share: 0.1", "top_share: 0"), "fusion.default.top_share: "),
@@ -132,3 +136,26 @@ def test_every_surface_has_its_fail_modes() -> None:
     policy = load(None)
     for surface in Surface:
         assert any(mode.on is On.UNJUDGED and mode.covers(surface) for mode in policy.fail_modes)
+
+
+def test_what_is_advisory_may_not_act_alone() -> None:
+    """A rule that restricts because of a family that was measured near chance is refused; asking a person is not."""
+    swap = structs.replace(SHIPPED.families[Family.FACE_SWAP], advisory=True)
+    advisory = structs.replace(SHIPPED, families={**SHIPPED.families, Family.FACE_SWAP: swap})
+    with pytest.raises(ConfigError, match="'likely-face-swap' rests on face_swap alone"):
+        parse(TEXT, "p.yaml", advisory)
+    light = replaced(
+        "    action: limit\n    review: {queue: faces, priority: 60",
+        "    action: allow\n    review: {queue: faces, priority: 60",
+    )
+    ads = "    action: hold\n    review: {queue: faces, priority: 80"
+    parse(light.replace(ads, ads.replace("hold", "allow")), "p.yaml", advisory)
+
+
+def test_a_calibration_file_that_is_none(tmp_path: Path) -> None:
+    """What is wrong with it is said with its name."""
+    with pytest.raises(ConfigError, match=r"absent\.json: cannot be read"):
+        read_calibration(tmp_path / "absent.json")
+    (tmp_path / "odd.json").write_text('{"name": "odd", "families": {"face_swop": {}}}')
+    with pytest.raises(ConfigError, match=r"odd\.json: .*families"):
+        read_calibration(tmp_path / "odd.json")
