@@ -6,19 +6,19 @@ left alone. The same inputs give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import numpy as np
 import onnx
 
 from pipeline.errors import ConfigError
-from pipeline.models import graphs
+from pipeline.models import graphs, mesh_graphs, tfjs
 from pipeline.models.sources import Progress, fetch, read_sources, sha256_of, write_atomically
 
 HEADS = ("swap", "synthesis")
@@ -56,12 +56,17 @@ class BuildReport:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How one model comes about. `source`: its name in sources.toml; `beside`: committed files that go into it."""
+    """How one model comes about.
+
+    `sources`: names in sources.toml; `make` gets them as files, in that order, and the model's folder. `beside`:
+    committed files that go into it. `code`: the modules that write it.
+    """
 
     name: str
-    source: str
-    make: Callable[[onnx.ModelProto, Path], onnx.ModelProto]
+    sources: tuple[str, ...]
+    make: Callable[[Sequence[Path], Path], onnx.ModelProto]
     beside: tuple[str, ...] = ()
+    code: tuple[ModuleType, ...] = (graphs,)
 
 
 def read_head(path: Path) -> graphs.HeadWeights:
@@ -88,7 +93,7 @@ def build(
         raise ConfigError(f"no such model: {', '.join(unknown)}; there are {', '.join(r.name for r in _RECIPES)}")
     recipes = [recipe for recipe in _RECIPES if only is None or recipe.name in only]
     sources = read_sources(models_dir / "sources.toml")
-    pins = {name: file.sha256 for wheel in sources.wheels.values() for name, file in wheel.files.items()}
+    pins = {name: file.sha256 for name, file in sources.files.items()}
     models = []
     for recipe in recipes:
         started = time.monotonic()
@@ -97,9 +102,9 @@ def build(
         made = _as_noted(place, note, inputs)
         fresh = made is None
         if made is None:
-            source = fetch(sources, [recipe.source], home, progress)[recipe.source]
+            files = fetch(sources, recipe.sources, home, progress)
             progress(f"building {recipe.name}")
-            model = recipe.make(onnx.load(source), models_dir / recipe.name)
+            model = recipe.make([files[name] for name in recipe.sources], models_dir / recipe.name)
             onnx.checker.check_model(model)
             write_atomically(place, model.SerializeToString(deterministic=True))
             made = sha256_of(place)
@@ -110,12 +115,14 @@ def build(
 
 
 def _inputs(recipe: _Recipe, folder: Path, pins: Mapping[str, str]) -> dict[str, str]:
-    """Everything that decides what the built file holds, as hashes: the source, our own code, the committed heads."""
-    if recipe.source not in pins:
-        raise ConfigError(f"sources.toml does not name {recipe.source}, which {recipe.name} is built from")
-    own = hashlib.sha256(Path(graphs.__file__).read_bytes()).hexdigest()
+    """Everything that decides what the built file holds, as hashes: the sources, our own code, the committed heads."""
+    missing = [name for name in recipe.sources if name not in pins]
+    if missing:
+        raise ConfigError(f"sources.toml does not name {', '.join(missing)}, which {recipe.name} is built from")
+    weights = {name: pins[name] for name in recipe.sources}
+    own = {f"{module.__name__}.py": sha256_of(Path(str(module.__file__))) for module in recipe.code}
     heads = {name: sha256_of(folder / name) for name in recipe.beside if (folder / name).is_file()}
-    return {recipe.source: pins[recipe.source], "graphs.py": own, "onnx": onnx.__version__, **heads}
+    return {**weights, **own, "onnx": onnx.__version__, **heads}
 
 
 def _as_noted(place: Path, note: Path, inputs: Mapping[str, str]) -> str | None:
@@ -130,20 +137,38 @@ def _as_noted(place: Path, note: Path, inputs: Mapping[str, str]) -> str | None:
     return now if now == noted.get("sha256") else None
 
 
-def _clip(source: onnx.ModelProto) -> graphs.Encoder:
+def _clip(source: Path) -> graphs.Encoder:
     try:
-        return graphs.read_clip(source)
+        return graphs.read_clip(onnx.load(source))
     except (KeyError, ValueError) as error:
         raise ConfigError(f"the CLIP source is not the graph that was expected: {error}") from error
 
 
-def _face_forgery(source: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    return graphs.face_forgery(_clip(source), {name: read_head(folder / f"{name}.json") for name in HEADS})
+def _face_forgery(files: Sequence[Path], folder: Path) -> onnx.ModelProto:
+    return graphs.face_forgery(_clip(files[0]), {name: read_head(folder / f"{name}.json") for name in HEADS})
 
 
+def _network(files: Sequence[Path]) -> tfjs.Network:
+    topology, *weights = (file.read_bytes() for file in files)
+    return tfjs.read(topology, b"".join(weights))
+
+
+_TFJS = (graphs, tfjs, mesh_graphs)
 _RECIPES = (
-    _Recipe("face_detector", "centerface", lambda source, _: graphs.face_detector(source)),
-    _Recipe("face_forgery", "clip-vit-b16", _face_forgery, tuple(f"{name}.json" for name in HEADS)),
-    _Recipe("clip_embedding", "clip-vit-b16", lambda source, _: graphs.clip_embedding(_clip(source))),
-    _Recipe("nudity", "open-nsfw", lambda source, _: graphs.nudity(source)),
+    _Recipe("face_detector", ("centerface",), lambda files, _: graphs.face_detector(onnx.load(files[0]))),
+    _Recipe("face_forgery", ("clip-vit-b16",), _face_forgery, tuple(f"{name}.json" for name in HEADS)),
+    _Recipe("clip_embedding", ("clip-vit-b16",), lambda files, _: graphs.clip_embedding(_clip(files[0]))),
+    _Recipe("nudity", ("open-nsfw",), lambda files, _: graphs.nudity(onnx.load(files[0]))),
+    _Recipe(
+        "face_mesh",
+        ("face-mesh", "face-mesh-weights"),
+        lambda files, _: mesh_graphs.face_mesh(_network(files)),
+        code=_TFJS,
+    ),
+    _Recipe(
+        "face_embedding",
+        ("mobilefacenet", "mobilefacenet-weights"),
+        lambda files, _: mesh_graphs.face_embedding(_network(files)),
+        code=_TFJS,
+    ),
 )

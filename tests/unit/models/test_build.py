@@ -108,6 +108,6 @@ def _repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Pa
     source = folder / "source.onnx"
     onnx.save(helper.make_model(graph), source)
     monkeypatch.setattr(subject, "fetch", lambda *_: {"source": source})
-    recipe = subject._Recipe("tiny", "source", lambda model, _: model, ("head.json",))
+    recipe = subject._Recipe("tiny", ("source",), lambda files, _: onnx.load(files[0]), ("head.json",))
     monkeypatch.setattr(subject, "_RECIPES", (recipe,))
     return models, home
