@@ -306,6 +306,44 @@ def models_train(
     out.print(report)
 
 
+@app.command()
+def calibrate(
+    scores: Annotated[list[Path], typer.Argument(help="CSV files of scores with labels, as `unmask evaluate` writes.")],
+    output: Annotated[Path, typer.Option(help="Where the calibration goes; use it by UNMASK_CALIBRATION_FILE.")],
+    base: Annotated[
+        Path | None, typer.Option(help="What is kept where the scores say too little; the one in use when not given.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the calibration; with a digest it is part of every decision.")] = "own",
+    error_rate: Annotated[
+        float,
+        typer.Option(help="Share of genuine items above the band of doubt, and of manipulated ones below, at most."),
+    ] = 0.05,
+    odds: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of manipulated uploads that probabilities are meant for; as in the scores if not given."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a calibration file: what scores are worth on your own traffic, and where they say nothing."""
+    from pipeline.learn.calibrate import calibrate as fit
+    from pipeline.learn.scores import read_scores
+    from pipeline.models.sources import write_atomically
+    from pipeline.policy.file import CALIBRATION, read_calibration
+    from pipeline.show import calibration_table
+
+    known = read_calibration(base or Settings().calibration_file or CALIBRATION)
+    rows = [row for path in scores for row in read_scores(path)]
+    made, fitted = fit(rows, known, name=name, error_rate=error_rate, odds=odds)
+    write_atomically(output, msgspec.json.format(msgspec.json.encode(made, order="deterministic"), indent=1) + b"\n")
+    if as_json:
+        out.print_json(msgspec.json.encode(fitted).decode())
+    else:
+        out.print(calibration_table(fitted))
+        err.print(f"{output}: {len(fitted)} families of {len(rows)} scores; use it: UNMASK_CALIBRATION_FILE={output}")
+
+
 @policy_app.command("check")
 def policy_check(file: Annotated[Path | None, typer.Argument(help="The one in use when not given.")] = None) -> None:
     """Read a policy file and say what it holds, or what is wrong with it."""

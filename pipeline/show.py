@@ -11,6 +11,7 @@ from rich.table import Table
 from pipeline.audit import AuditReport
 from pipeline.events import MediaDecided
 from pipeline.events.values import Action, Signal, SignalStatus
+from pipeline.learn.calibrate import Fitted
 from pipeline.local import Screened
 from pipeline.replay import ReplayPlan
 from pipeline.stack.up import Listener
@@ -70,6 +71,32 @@ def looked_at(decided: MediaDecided) -> str:
     if sampling.audio_seconds:
         parts.append(f"{sampling.audio_seconds:.0f} s sound")
     return ", ".join(parts) or "nothing"
+
+
+def calibration_table(fitted: Sequence[Fitted]) -> Table:
+    """What `unmask calibrate` made of each family."""
+    table = Table(
+        "family", "genuine", "made", "AUC", "error before", "after", "in doubt from", "to", "in doubt", "false alarms",
+        "missed", "", title="Calibration",
+    )  # fmt: skip
+    for each in fitted:
+        made = each.calibration
+        band = made.abstain
+        table.add_row(
+            each.family.value.replace("_", " "),
+            str(made.real),
+            str(made.fake),
+            "{:.3f} [{:.3f}, {:.3f}]".format(*made.auc) if made.auc else "–",
+            f"{each.error_before:.3f}",
+            f"{each.error_after:.3f}",
+            f"{band.low:.2f}" if band else "–",
+            f"{band.high:.2f}" if band else "–",
+            f"{each.abstained:.0%}",
+            f"{each.false_positives:.1%}",
+            f"{each.missed:.1%}",
+            "a hint only" if made.advisory else "",
+        )
+    return table
 
 
 def listening_table(rows: Sequence[Listener]) -> Table:
