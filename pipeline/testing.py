@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode.port import RGB, Audio, Clip, Keyframe
+from pipeline.decode.port import RGB, Audio, Clip, Keyframe, Span, Window
 from pipeline.detect.port import ModelSpec, Tensors
 from pipeline.detect.tensors import DTYPES, misfits
 from pipeline.errors import Permanent, Reason, Stage, Transient
@@ -197,11 +197,16 @@ class FakeFetch:
 
 @dataclass
 class FakeDecode:
-    """A `Decode` that returns the clip of the file's name, or `default`; where that is an exception, it raises it."""
+    """A `Decode` that returns the clip of the file's name, or `default`; where that is an exception, it raises it.
+
+    `film`: what a closer look shows at a moment (seconds); without one, or where it is an exception, as for clips.
+    """
 
     clips: Mapping[str, Clip | Exception] = field(default_factory=dict)
     default: Clip | Exception | None = None
     decoded: list[str] = field(default_factory=list)
+    film: Callable[[float], RGB] | Exception | None = None
+    looked: list[Span] = field(default_factory=list)
 
     async def __call__(self, path: Path) -> Clip:
         """The clip of this name. Raises Permanent for a name without one."""
@@ -212,3 +217,23 @@ class FakeDecode:
         if clip is None:
             raise Permanent(Stage.DECODE, Reason.MEDIA_UNSUPPORTED, f"{path.name}: no clip of that name")
         return clip
+
+    async def closer(self, path: Path, spans: Sequence[Span], first_index: int) -> tuple[Window, ...]:
+        """Windows of the film. Raises Permanent without one."""
+        self.looked.extend(spans)
+        if isinstance(self.film, Exception):
+            raise self.film
+        if self.film is None:
+            raise Permanent(Stage.DECODE, Reason.MEDIA_UNSUPPORTED, f"{path.name}: no film")
+        return windows_of(self.film, spans, first_index)
+
+
+def windows_of(film: Callable[[float], RGB], spans: Sequence[Span], first_index: int = 0) -> tuple[Window, ...]:
+    """The windows that a film, which has a picture for every moment, shows in the spans."""
+    windows = []
+    for span in spans:
+        moments = [span.start + i / span.rate for i in range(round((span.end - span.start) * span.rate))]
+        frames = tuple(Keyframe(i, at, film(at)) for i, at in enumerate(moments, start=first_index))
+        windows.append(Window(span, frames))
+        first_index += len(frames)
+    return tuple(windows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from pipeline.decode import images, pyav
-from pipeline.decode.handover import Outbox, Report
-from pipeline.decode.port import DecodeBudget
+from pipeline.decode.handover import Look, Outbox, Report, WindowAt
+from pipeline.decode.port import DecodeBudget, Span
 from pipeline.decode.sniff import HEAD, Shape, sniff
 from pipeline.errors import Permanent, Reason, Stage
 
@@ -24,3 +25,12 @@ def decode(fd: int, budget: DecodeBudget, out: Outbox) -> Report:
         if found.shape is Shape.IMAGE:
             return images.decode(file, found.name, budget, out)
         return pyav.decode(file, budget, out, known=found.shape is Shape.TIMELINE)
+
+
+def closer(fd: int, spans: Sequence[Span], budget: DecodeBudget, out: Outbox) -> Look:
+    """Look closely at stretches of the video behind a descriptor. Raises as `decode` does."""
+    if sniff(os.pread(fd, HEAD, 0)).shape in (Shape.IMAGE, Shape.REFUSED):
+        return Look(tuple(WindowAt(note="not a video") for _ in spans))
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        return Look(pyav.closer(file, spans, budget, out))

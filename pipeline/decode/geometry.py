@@ -53,6 +53,16 @@ def fit(width: int, height: int, max_side: int, aspect: float = 1.0) -> tuple[in
     return max(1, round(shown * scale)), max(1, round(height * scale))
 
 
+def middle(width: int, height: int, side: int) -> tuple[int, int, int, int]:
+    """The middle of a frame, at most `side` pixels each way: x0, y0, x1, y1.
+
+    Its top left corner lies on a multiple of 16, so that the grid of the codec's blocks lies in it as in the frame.
+    """
+    wide, tall = min(width, side), min(height, side)
+    x0, y0 = (width - wide) // 2 // 16 * 16, (height - tall) // 2 // 16 * 16
+    return x0, y0, x0 + wide, y0 + tall
+
+
 def solid(image: RGB) -> RGB:
     """The picture as contiguous bytes."""
     return np.ascontiguousarray(image)

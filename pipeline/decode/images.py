@@ -10,14 +10,15 @@ import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 import pillow_heif
 from PIL import AvifImagePlugin, ExifTags, Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 from PIL import __version__ as _pillow_version
 
 from pipeline.decode import sampling
-from pipeline.decode.geometry import fit
-from pipeline.decode.handover import FrameAt, Outbox, Report
+from pipeline.decode.geometry import fit, middle
+from pipeline.decode.handover import FrameAt, LumaAt, Outbox, Report
 from pipeline.decode.metadata import Entries, bounded, from_xmp
 from pipeline.decode.port import DecodeBudget
 from pipeline.errors import Permanent, Reason, Stage
@@ -77,7 +78,7 @@ def decode(file: BinaryIO, name: str, budget: DecodeBudget, out: Outbox) -> Repo
             count = int(getattr(picture, "n_frames", 1))
             if count > 1 and picture.format in _ANIMATED:
                 return _animation(picture, count, budget, out)
-            return _still(picture, budget, out)
+            return _still(picture, file, budget, out)
     except Permanent:
         raise
     except UnidentifiedImageError:
@@ -86,13 +87,15 @@ def decode(file: BinaryIO, name: str, budget: DecodeBudget, out: Outbox) -> Repo
         raise _broken(name, error) from error
 
 
-def _still(picture: Image.Image, budget: DecodeBudget, out: Outbox) -> Report:
+def _still(picture: Image.Image, file: BinaryIO, budget: DecodeBudget, out: Outbox) -> Report:
     name = (picture.format or "image").lower()
     width, height = picture.size
     orientation = _orientation(picture)
     metadata = _metadata(picture)
     picture.draft("RGB", (budget.max_side, budget.max_side))  # JPEG: let the DCT do most of the scaling
     frame = _frame(picture, 0.0, budget, out, orientation)
+    if budget.native_side:
+        frame = msgspec.structs.replace(frame, native=_native(picture, file, budget.native_side, out))
     if orientation >= 5:
         width, height = height, width
     facts = MediaFacts(
@@ -174,6 +177,21 @@ def _frame(picture: Image.Image, at: float, budget: DecodeBudget, out: Outbox, o
     strips = range(0, shown.height, _STRIP)
     boxes = ((0, top, shown.width, min(top + _STRIP, shown.height)) for top in strips)
     return FrameAt(at, shown.height, shown.width, out.put_parts(_rgb(shown.crop(box)).tobytes() for box in boxes))
+
+
+def _native(picture: Image.Image, file: BinaryIO, side: int, out: Outbox) -> LumaAt:
+    """The brightness of the middle of a loaded picture, unscaled.
+
+    A JPEG is read again for it: its luma alone, at full size, costs less than one decode that serves both (measured).
+    """
+    if picture.format in {"JPEG", "MPO"}:
+        file.seek(0)
+        with Image.open(file, formats=["JPEG"]) as again:
+            again.draft("L", None)
+            luma = again.crop(middle(*again.size, side)).convert("L")
+    else:
+        luma = _rgb(picture.crop(middle(*picture.size, side))).convert("L")
+    return LumaAt(luma.height, luma.width, out.put_parts([luma.tobytes()]))
 
 
 def _scaled(picture: Image.Image, max_side: int) -> Image.Image:

@@ -16,20 +16,23 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import structlog
 
 from pipeline.decode import handover
 from pipeline.decode.handover import Refusal
-from pipeline.decode.port import Clip, DecodeBudget
+from pipeline.decode.port import Clip, DecodeBudget, Span, Window
 from pipeline.decode.sandbox import SandboxReport
-from pipeline.decode.zygote import DONE, Ended, Order, Ready
+from pipeline.decode.zygote import DONE, MAX_SPANS, Ended, Job, Order, Ready
 from pipeline.errors import Permanent, Reason, Stage, Transient
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -141,28 +144,43 @@ class DecodePool:
 
     async def __call__(self, path: Path) -> Clip:
         """Decode the file. Raises `Permanent` with a typed cause, or `Transient` when the pool itself failed."""
+        return await self._run(path, Job(), handover.capacity(self._budget), handover.collect)
+
+    async def closer(self, path: Path, spans: Sequence[Span], first_index: int) -> tuple[Window, ...]:
+        """Look closely at at most `MAX_SPANS` stretches. Raises as `__call__` does."""
+        if not spans:
+            return ()
+        if len(spans) > MAX_SPANS:
+            raise ValueError(f"{len(spans)} spans, at most {MAX_SPANS}")
+
+        def collect(spool: int, size: int) -> tuple[Window, ...] | Refusal:
+            return handover.collect_windows(spool, size, spans, first_index)
+
+        return await self._run(path, Job(tuple(spans)), handover.closer_capacity(self._budget), collect)
+
+    # One item
+
+    async def _run(self, path: Path, job: Job, size: int, collect: Callable[[int, int], T | Refusal]) -> T:
+        """Have a child do one job on the file."""
         async with self._slots:
             template = await self._ready()
-            size = handover.capacity(self._budget)
             with _opened(path) as media, _spool(size) as spool:
                 child = self._take(template)
                 started = time.monotonic()
                 try:
-                    clip = await self._ask(template, child, media, spool, size)
+                    await self._ask(template, child, job, media, spool)
+                    return _read(spool, size, collect)
                 except (Permanent, Transient) as error:
                     child.reason = error.reason
                     raise
                 finally:
                     child.seconds = time.monotonic() - started
                     self._dismiss(template, child)
-                return clip
 
-    # One item
-
-    async def _ask(self, template: _Template, child: _Child, media: int, spool: int, size: int) -> Clip:
-        """Hand over the job, wait for the answer, read it."""
+    async def _ask(self, template: _Template, child: _Child, job: Job, media: int, spool: int) -> None:
+        """Hand over the job and wait for the answer."""
         try:
-            socket.send_fds(child.link, [DONE], [media, spool])
+            socket.send_fds(child.link, [msgspec.json.encode(job)], [media, spool])
             async with asyncio.timeout(self._budget.wall_seconds):
                 answer = await asyncio.get_running_loop().sock_recv(child.link, 1)
         except TimeoutError:
@@ -173,14 +191,6 @@ class DecodePool:
         child.answered = answer == DONE
         if not child.answered:
             raise await self._cause_of_death(template, child)
-        try:
-            reply = handover.collect(spool, size)
-        except (OSError, ValueError) as error:
-            detail = f"the child's report cannot be read: {error}"
-            raise Permanent(Stage.DECODE, Reason.DECODER_CRASHED, detail) from error
-        if isinstance(reply, Refusal):
-            raise Permanent(Stage.DECODE, reply.reason, reply.detail)
-        return reply
 
     async def _cause_of_death(self, template: _Template, child: _Child) -> Permanent | Transient:
         """Why a child closed its socket without an answer."""
@@ -314,6 +324,18 @@ class DecodePool:
                 child.link.close()
         template.children.clear()
         template.spares.clear()
+
+
+def _read(spool: int, size: int, collect: Callable[[int, int], T | Refusal]) -> T:
+    """What a child left. Raises Permanent where it cannot be read, or says why nothing could be decoded."""
+    try:
+        reply = collect(spool, size)
+    except (OSError, ValueError) as error:
+        detail = f"the child's report cannot be read: {error}"
+        raise Permanent(Stage.DECODE, Reason.DECODER_CRASHED, detail) from error
+    if isinstance(reply, Refusal):
+        raise Permanent(Stage.DECODE, reply.reason, reply.detail)
+    return reply
 
 
 def _cancelled() -> bool:

@@ -48,8 +48,8 @@ class Audio:
 class Packets:
     """The video track's packets in the order of the file, as the container tells them, without decoding any.
 
-    `at`: presentation times, seconds, float64; `size`: bytes, int32; `key`: bool. Thinned to the first
-    `DecodeBudget.packets`.
+    `at`: presentation times, seconds, float64 (decoding times, a few frames earlier at most, where the container lists
+    only those); `size`: bytes, int32; `key`: bool. Only the first `DecodeBudget.packets` are told.
     """
 
     at: NDArray[np.float64]
@@ -69,10 +69,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """The frames of one span, in order; `Keyframe.index` counts on from where the clip's own frames end."""
+    """The frames of one span, in order; `Keyframe.index` counts on from where the clip's own frames end.
+
+    `note`: why there are fewer than asked for.
+    """
 
     span: Span
     frames: tuple[Keyframe, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ worth of packets for sound; the notes of the manifest say what was lost. A video
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import struct
 from collections import deque
@@ -29,10 +30,10 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Discard, Disposition
 
 from pipeline.decode import sampling
-from pipeline.decode.geometry import UPRIGHT, Turn, fit, solid, turn_of
-from pipeline.decode.handover import FrameAt, Outbox, Report, SoundAt
+from pipeline.decode.geometry import UPRIGHT, Turn, fit, middle, solid, turn_of
+from pipeline.decode.handover import FrameAt, LumaAt, Outbox, PacketsAt, Report, SoundAt, WindowAt
 from pipeline.decode.metadata import Entries, bounded, from_xmp, prefixed
-from pipeline.decode.port import RGB, SAMPLE_RATE, DecodeBudget
+from pipeline.decode.port import RGB, SAMPLE_RATE, DecodeBudget, Luma, Span
 from pipeline.errors import Permanent, Reason, Stage
 from pipeline.events.values import MediaFacts, MediaKind, TrackFacts
 
@@ -64,6 +65,10 @@ _READ_PACKETS = 20_000
 _SWEEP_PACKETS = 1_000_000
 """Packets read in a file that cannot be sought through: about two hours of video and sound."""
 _SOUND_PACKETS = 100_000
+_LISTED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "avi"})
+"""Containers whose list names every packet, not only the keyframes."""
+_PACKET_BYTES = 512 * 1024**2
+"""Bytes of packets that are read to tell of their sizes, where no list does."""
 _PLAUSIBLE_RATES = range(1_000, 768_001)
 
 av.logging.set_level(None)
@@ -123,7 +128,21 @@ def _decode(file: BinaryIO, budget: DecodeBudget, out: Outbox, known: bool) -> R
             ),
             seen.frames,
             sound,
+            _told(container, video, budget, out) if video is not None else None,
         )
+
+
+def closer(file: BinaryIO, spans: Sequence[Span], budget: DecodeBudget, out: Outbox) -> tuple[WindowAt, ...]:
+    """Look closely at stretches of a video that was decoded before: a window per span, whatever became of it."""
+    try:
+        with _opened(file, budget, known=True) as container:
+            video = _video_track(container)
+            if video is None:
+                return tuple(WindowAt(note="no picture") for _ in spans)
+            _check(video.codec_context, budget)
+            return tuple(_windows(container, video, spans, budget, out))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _permanent(Reason.MEDIA_CORRUPT, f"{type(error).__name__}: {error}"[:300]) from error
 
 
 def _opened(file: BinaryIO, budget: DecodeBudget, known: bool) -> InputContainer:
@@ -169,19 +188,19 @@ def _duration(container: InputContainer, video: Any, budget: DecodeBudget) -> fl
 
 def _look(container: InputContainer, video: Any, duration: float | None, budget: DecodeBudget, out: Outbox) -> _Seen:
     codec = video.codec_context
-    if codec.name not in _DECODERS:
-        raise _permanent(Reason.MEDIA_UNSUPPORTED, f"video codec {codec.name}")
-    if codec.width * codec.height > budget.max_pixels:
-        raise _permanent(Reason.MEDIA_BOMB, f"{codec.width} × {codec.height} pixels in one frame")
+    _check(codec, budget)
     codec.skip_frame = "NONKEY"
-    codec.thread_count = 1
-    codec.options = {"max_pixels": str(budget.max_pixels)}
     for stream in container.streams:
         stream.discard = Discard.nonkey if stream is video else Discard.all
     start = _start(container)
     frames: dict[float, FrameAt] = {}
     turn, lost = UPRIGHT, None
     count = 0
+
+    def keep(frame: Any, at: float) -> None:
+        if at not in frames:
+            native = _native(frame, budget.native_side)
+            frames[at] = _put(turn(_rgb(frame, video, budget.max_side)), at, out, native)
 
     def look(packet: Any, guess: float | None) -> None:
         nonlocal turn, lost, count
@@ -190,9 +209,7 @@ def _look(container: InputContainer, video: Any, duration: float | None, budget:
             lost, count = lost or packet, count + 1
             return
         turn = _turn(frame)
-        at = guess if guess is not None else max(0.0, _seconds(frame.pts or 0, video.time_base) - start)
-        if at not in frames:
-            frames[at] = _put(turn(_rgb(frame, video, budget.max_side)), at, out)
+        keep(frame, guess if guess is not None else max(0.0, _seconds(frame.pts or 0, video.time_base) - start))
 
     if duration is not None:
         for packet in _sought(container, video, duration, budget.frames):
@@ -207,9 +224,7 @@ def _look(container: InputContainer, video: Any, duration: float | None, budget:
             look(packet, guess)
     if duration is not None and 0 < len(frames) < budget.frames and budget.forward_frames:
         for frame in _between(container, video, sorted(frames), duration, budget):
-            at = max(0.0, _seconds(frame.pts, video.time_base) - start)
-            if at not in frames:
-                frames[at] = _put(turn(_rgb(frame, video, budget.max_side)), at, out)
+            keep(frame, max(0.0, _seconds(frame.pts, video.time_base) - start))
     if not frames:
         raise _undecodable(codec, lost, budget.max_pixels)
     found = tuple(frames[at] for at in sorted(frames))
@@ -222,9 +237,20 @@ def _look(container: InputContainer, video: Any, duration: float | None, budget:
     return _Seen(found, turn, max(duration, found[-1].at) if duration else None, tuple(notes))
 
 
-def _put(image: RGB, at: float, out: Outbox) -> FrameAt:
+def _check(codec: Any, budget: DecodeBudget) -> None:
+    """Refuse what is not decoded here, and bound the rest."""
+    if codec.name not in _DECODERS:
+        raise _permanent(Reason.MEDIA_UNSUPPORTED, f"video codec {codec.name}")
+    if codec.width * codec.height > budget.max_pixels:
+        raise _permanent(Reason.MEDIA_BOMB, f"{codec.width} × {codec.height} pixels in one frame")
+    codec.thread_count = 1
+    codec.options = {"max_pixels": str(budget.max_pixels)}
+
+
+def _put(image: RGB, at: float, out: Outbox, native: Luma | None = None) -> FrameAt:
     whole = solid(image)
-    return FrameAt(at, whole.shape[0], whole.shape[1], out.put(whole))
+    part = None if native is None else LumaAt(native.shape[0], native.shape[1], out.put(native))
+    return FrameAt(at, whole.shape[0], whole.shape[1], out.put(whole), part)
 
 
 def _sought(container: InputContainer, video: Any, duration: float, frames: int) -> Iterator[Any]:
@@ -377,6 +403,22 @@ def _rgb(frame: Any, video: Any, max_side: int) -> RGB:
     return rows[:height, : width * 3].reshape(height, width, 3)
 
 
+def _native(frame: Any, side: int) -> Luma | None:
+    """The coded brightness of the middle: the first plane as it is; 8 of its bits where it has more."""
+    if side <= 0:
+        return None
+    name = frame.format.name
+    if not name.startswith(("yuv", "gray", "nv12", "nv21")) or name.endswith("be"):
+        frame, name = frame.reformat(format="gray", threads=1), "gray"
+    bits = frame.format.components[0].bits
+    depth: type[np.unsignedinteger[Any]] = np.uint8 if bits <= 8 else np.uint16
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size).view(depth)
+    x0, y0, x1, y1 = middle(frame.width, frame.height, side)
+    part = rows[y0:y1, x0:x1]
+    return part.astype(np.uint8) if bits <= 8 else (part >> (bits - 8)).astype(np.uint8)
+
+
 def _turn(frame: Any) -> Turn:
     matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
     if matrix is None or len(bytes(matrix)) < 36:
@@ -406,6 +448,107 @@ def _start(container: InputContainer) -> float:
 
 def _seconds(stamp: int, base: Fraction | None) -> float:
     return float(stamp * (base or 0))
+
+
+# Looking closer
+
+
+def _windows(
+    container: InputContainer, video: Any, spans: Sequence[Span], budget: DecodeBudget, out: Outbox
+) -> Iterator[WindowAt]:
+    """Each span decoded forward from the keyframe before it, until its end or until the budget is used up."""
+    for stream in container.streams:
+        stream.discard = Discard.default if stream is video else Discard.all
+    codec = video.codec_context
+    frame_rate = float(video.average_rate or video.guessed_rate or 0) or 25.0
+    kept, decoded = budget.closer_frames, budget.closer_decoded
+    for span in spans:
+        if kept <= 0 or decoded <= 0:
+            yield WindowAt(note="the budget was used up before")
+            continue
+        step = sampling.stride(frame_rate, span.rate) / frame_rate
+        frames: list[FrameAt] = []
+        note, goal = "", span.start
+        try:
+            for frame, at in _onwards(container, video, span):
+                decoded -= 1
+                if at >= goal - 0.5 / frame_rate:
+                    goal = max(goal, at - step / 2) + step
+                    turn = _turn(frame)
+                    frames.append(_put(turn(_rgb(frame, video, budget.closer_side)), max(0.0, at), out))
+                    kept -= 1
+                if kept <= 0 or decoded <= 0:
+                    note = f"cut after {len(frames)} frames: {'no more are kept' if kept <= 0 else 'decoding costs'}"
+                    break
+        except (av.error.FFmpegError, ValueError) as error:
+            note = f"cut after {len(frames)} frames: {type(error).__name__}: {error}"[:200]
+        codec.flush_buffers()
+        yield WindowAt(tuple(frames), note or ("" if frames else "no frame could be decoded"))
+
+
+def _onwards(container: InputContainer, video: Any, span: Span) -> Iterator[tuple[Any, float]]:
+    """Every frame that has to be decoded for a span, with its time; those before it too, since they cost the same."""
+    codec, start = video.codec_context, _start(container)
+    early = 0.0 if container.format.name in _INDEXED else _EARLY
+    container.seek(int((max(0.0, span.start - early) + start) / video.time_base), stream=video)
+    codec.flush_buffers()
+    for packet in container.demux(video):
+        # What nothing is predicted from need not be decoded before the span begins.
+        ahead = packet.pts is not None and _seconds(packet.pts, video.time_base) - start < span.start - 1.0
+        codec.skip_frame = "NONREF" if ahead else "DEFAULT"
+        for frame in codec.decode(packet if packet.size else None):
+            at = _seconds(frame.pts, video.time_base) - start if frame.pts is not None else -math.inf
+            if at >= span.end:
+                return
+            yield frame, at
+        if not packet.size:
+            return
+
+
+# Packets
+
+
+def _told(container: InputContainer, video: Any, budget: DecodeBudget, out: Outbox) -> PacketsAt | None:
+    """What the container tells of the packets of the video track: from its list, or by reading them."""
+    found = _listed(container, video, budget.packets) or _read(container, video, budget.packets)
+    if not found:
+        return None
+    at, size, key = (np.array(column) for column in zip(*found, strict=True))
+    return PacketsAt(
+        len(found), out.put(at.astype(np.float64)), out.put(size.astype(np.int32)), out.put(key.astype(np.bool_))
+    )
+
+
+def _listed(container: InputContainer, video: Any, most: int) -> list[tuple[float, int, bool]]:
+    """Time, size and key flag from the container's own list, where that is whole; else nothing."""
+    entries = video.index_entries
+    if container.format.name not in _LISTED or not 0 < video.frames <= len(entries):
+        return []
+    base, first = video.time_base, entries[0].timestamp
+    return [
+        (_seconds(entry.timestamp - first, base), entry.size, bool(entry.is_keyframe))
+        for entry in (entries[i] for i in range(min(len(entries), most)))
+    ]
+
+
+def _read(container: InputContainer, video: Any, most: int) -> list[tuple[float, int, bool]]:
+    """Time, size and key flag of packets that are read and not decoded."""
+    for stream in container.streams:
+        stream.discard = Discard.default if stream is video else Discard.all
+    rate = float(video.guessed_rate or video.average_rate or 25)
+    start, total = _start(container), 0
+    found: list[tuple[float, int, bool]] = []
+    with suppress(av.error.FFmpegError):  # what came before the damage is told
+        container.seek(container.start_time or 0)
+        for packet in container.demux(video):
+            if len(found) >= most or total > _PACKET_BYTES:
+                break
+            if packet.size:
+                stamp = _stamp(packet)
+                at = len(found) / rate if stamp is None else _seconds(stamp, video.time_base) - start
+                found.append((at, packet.size, packet.is_keyframe))
+                total += packet.size
+    return found
 
 
 # Listening

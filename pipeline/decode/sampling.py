@@ -65,6 +65,14 @@ def fill(looked_at: Sequence[float], duration: float, longest: float, looks: int
     )
 
 
+def stride(frame_rate: float | None, rate: float) -> int:
+    """Every how many frames one is taken to get about `rate` a second, evenly, of a video of `frame_rate`.
+
+    25 of 30 would be uneven: all are taken. Unknown rates count as 25.
+    """
+    return max(1, round((frame_rate or 25.0) / rate))
+
+
 def manifest(
     decoder: str,
     budget: DecodeBudget,

@@ -4,10 +4,10 @@ It imports every decoder once and then only waits, single-threaded and empty-han
 child is forked from it in a few milliseconds, is enclosed before it sees anything, decodes one file and ends. One
 upload can therefore leave nothing behind for the next, and CPU seconds and peak memory are those of one item.
 
-It is started by the pool as `python -m pipeline.decode.zygote FD BUDGET MODULE`; MODULE has the `decode` to run. On the
-socket FD the pool sends `Order`s; to `fork` it adds the child's end of a socket pair. The zygote sends `Ready` once and
-`Ended` for each child. When the pool's process dies, the socket closes, the zygote ends, and the kernel kills its
-children.
+It is started by the pool as `python -m pipeline.decode.zygote FD BUDGET MODULE`; MODULE has the `decode` and the
+`closer` to run. On the socket FD the pool sends `Order`s; to `fork` it adds the child's end of a socket pair. The
+zygote sends `Ready` once and `Ended` for each child. When the pool's process dies, the socket closes, the zygote ends,
+and the kernel kills its children.
 """
 
 from __future__ import annotations
@@ -19,19 +19,30 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, Protocol, cast
 
 import msgspec
+from msgspec import Meta
 
 from pipeline.decode import sandbox
-from pipeline.decode.handover import Outbox, Refusal, Report, capacity
-from pipeline.decode.port import DecodeBudget
+from pipeline.decode.handover import Look, Outbox, Refusal, Reply, Report, capacity, closer_capacity
+from pipeline.decode.port import DecodeBudget, Span
 from pipeline.errors import Permanent, Reason
 
 DONE = b"."
 """All that a child says on its socket: the report lies in the memory file."""
+
+
+MAX_SPANS = 200
+_JOB_BYTES = 64 * 1024
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a child is told with its two descriptors. `spans`: to look at closely; None: to decode the file."""
+
+    spans: Annotated[tuple[Span, ...], Meta(max_length=MAX_SPANS)] | None = None
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -57,9 +68,19 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     peak_rss: int
 
 
-Decoder = Callable[[int, DecodeBudget, Outbox], Report]
-"""What a child runs: a descriptor in, frames into the outbox, a report out."""
+class Decoder(Protocol):
+    """What a child runs: a descriptor in, frames into the outbox, a report out."""
 
+    def decode(self, fd: int, budget: DecodeBudget, out: Outbox) -> Report:
+        """Decode the file."""
+        ...
+
+    def closer(self, fd: int, spans: Sequence[Span], budget: DecodeBudget, out: Outbox) -> Look:
+        """Look closely at stretches of it."""
+        ...
+
+
+_JOB = msgspec.json.Decoder(Job)
 _ORDER = msgspec.json.Decoder(Order)
 
 
@@ -67,16 +88,16 @@ def main() -> None:
     """Serve orders until the pool goes away."""
     control = socket.socket(fileno=int(sys.argv[1]))
     budget = msgspec.json.decode(sys.argv[2], type=DecodeBudget)
-    decode: Decoder = importlib.import_module(sys.argv[3]).decode
+    decoder = cast("Decoder", importlib.import_module(sys.argv[3]))
     isolated = sandbox.isolate()
     gc.collect()
     gc.freeze()
     control.send(msgspec.json.encode(Ready(_try_out(budget, isolated))))
     with suppress(ConnectionError):  # the pool went away in the middle of an obituary
-        _serve(control, budget, decode)
+        _serve(control, budget, decoder)
 
 
-def _serve(control: socket.socket, budget: DecodeBudget, decode: Decoder) -> None:
+def _serve(control: socket.socket, budget: DecodeBudget, decoder: Decoder) -> None:
     children: dict[int, tuple[int, int]] = {}  # pidfd → serial, pid
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -97,7 +118,7 @@ def _serve(control: socket.socket, budget: DecodeBudget, decode: Decoder) -> Non
                     if serial == order.serial:
                         os.kill(pid, signal.SIGKILL)
                 continue
-            forked = _fork(handed[0], budget, decode, (control.fileno(), *children))
+            forked = _fork(handed[0], budget, decoder, (control.fileno(), *children))
             os.close(handed[0])
             if forked is None:  # no memory or no process left: the pool sees the child's socket close
                 control.send(msgspec.json.encode(Ended(order.serial, 0, 255, 0.0, 0)))
@@ -107,13 +128,13 @@ def _serve(control: socket.socket, budget: DecodeBudget, decode: Decoder) -> Non
             poll.register(pidfd, select.POLLIN)
 
 
-def _fork(fd: int, budget: DecodeBudget, decode: Decoder, foreign: tuple[int, ...]) -> int | None:
+def _fork(fd: int, budget: DecodeBudget, decoder: Decoder, foreign: tuple[int, ...]) -> int | None:
     try:
         pid = os.fork()
     except OSError:
         return None
     if pid == 0:
-        _child(fd, budget, decode, foreign)
+        _child(fd, budget, decoder, foreign)
     return pid
 
 
@@ -128,7 +149,7 @@ def _reap(serial: int, pid: int) -> Ended:
     )
 
 
-def _child(fd: int, budget: DecodeBudget, decode: Decoder, foreign: tuple[int, ...]) -> NoReturn:
+def _child(fd: int, budget: DecodeBudget, decoder: Decoder, foreign: tuple[int, ...]) -> NoReturn:
     """Be enclosed, take one job, do it, end. Never returns into the zygote's code."""
     status = 70
     try:
@@ -140,23 +161,25 @@ def _child(fd: int, budget: DecodeBudget, decode: Decoder, foreign: tuple[int, .
             os.dup2(null, stream)
         os.close(null)
         link = socket.socket(fileno=fd)
-        size = capacity(budget)
-        sandbox.limit(budget.memory_bytes, budget.cpu_seconds, size)
+        sandbox.limit(budget.memory_bytes, budget.cpu_seconds, max(capacity(budget), closer_capacity(budget)))
         sandbox.enclose()
-        message, handed, _, _ = socket.recv_fds(link, 16, 2)
+        message, handed, _, _ = socket.recv_fds(link, _JOB_BYTES, 2)
         if message:
-            _work(handed[0], handed[1], size, budget, decode)
+            _work(handed[0], handed[1], _JOB.decode(message), budget, decoder)
             link.send(DONE)
         status = 0
     finally:
         os._exit(status)
 
 
-def _work(media: int, spool: int, size: int, budget: DecodeBudget, decode: Decoder) -> None:
-    reply: Report | Refusal
-    out = Outbox(spool, size)
+def _work(media: int, spool: int, job: Job, budget: DecodeBudget, decoder: Decoder) -> None:
+    reply: Reply
+    out = Outbox(spool, os.fstat(spool).st_size)
     try:
-        reply = decode(media, budget, out)
+        if job.spans is None:
+            reply = decoder.decode(media, budget, out)
+        else:
+            reply = decoder.closer(media, job.spans, budget, out)
     except Permanent as error:
         reply = Refusal(error.reason, error.detail)
     except MemoryError as error:
