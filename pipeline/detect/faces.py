@@ -105,6 +105,41 @@ def non_maximum(boxes: NDArray[Any], scores: NDArray[Any], max_overlap: float) -
     return keep
 
 
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """Where a face crop lies in a frame of `width` × `height` pixels: a square of `side` pixels round (x, y), turned.
+
+    `turn`: radians; the crop's rows run along this direction of the frame.
+    """
+
+    x: float
+    y: float
+    side: float
+    turn: float
+    width: int
+    height: int
+
+    def matrix(self, pixels: int) -> NDArray[np.float64]:
+        """2 × 3: from pixels of the frame to pixels of the crop when it is `pixels` wide and high."""
+        zoom = pixels / self.side
+        cos, sin = math.cos(self.turn) * zoom, math.sin(self.turn) * zoom
+        x, y, middle = self.x - 0.5, self.y - 0.5, pixels / 2 - 0.5
+        return np.array([[cos, sin, middle - cos * x - sin * y], [-sin, cos, middle + sin * x - cos * y]])
+
+
+def face_crop(
+    image: Image,
+    box: tuple[float, float, float, float],
+    landmarks: NDArray[np.float32] | None = None,
+    margin: float = FACE_MARGIN,
+) -> Crop:
+    """A square of `margin` × the longer side of `box` round its centre, turned so that the eyes are level."""
+    x0, y0, x1, y1 = box
+    height, width = image.shape[:2]
+    turn = 0.0 if landmarks is None else _eye_angle(landmarks)
+    return Crop((x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, 1.0) * margin, turn, width, height)
+
+
 def crop_face(
     image: Image,
     box: tuple[float, float, float, float],
@@ -113,25 +148,15 @@ def crop_face(
     size: int = FACE_SIZE,
     margin: float = FACE_MARGIN,
 ) -> Image:
-    """Cut a square of `margin` × the longer side of `box` round its centre and bring it to size × size.
+    """Cut `face_crop` out and bring it to size × size.
 
-    With `landmarks` (5×2) the crop is turned so that the eyes are level. Beyond the frame its edge pixels are
-    repeated. Shrinking averages (a plain sampler would alias and invent the very traces that the heads look for).
+    Beyond the frame its edge pixels are repeated. Shrinking averages (a plain sampler would alias and invent the very
+    traces that the heads look for).
     """
-    x0, y0, x1, y1 = box
-    side = max(x1 - x0, y1 - y0, 1.0) * margin
-    centre = ((x0 + x1) / 2, (y0 + y1) / 2)
-    turn = 0.0 if landmarks is None else _eye_angle(landmarks)
+    place = face_crop(image, box, landmarks, margin)
     # Work on a window at the source's own resolution, so that the shrink below is a true area average.
-    work = max(size, round(side))
-    zoom = work / side
-    cos, sin = math.cos(turn) * zoom, math.sin(turn) * zoom
-    matrix = np.array(
-        [
-            [cos, sin, work / 2 - 0.5 - cos * (centre[0] - 0.5) - sin * (centre[1] - 0.5)],
-            [-sin, cos, work / 2 - 0.5 + sin * (centre[0] - 0.5) - cos * (centre[1] - 0.5)],
-        ]
-    )
+    work = max(size, round(place.side))
+    matrix = place.matrix(work)
     window = cv2.warpAffine(image, matrix, (work, work), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     crop = window if work == size else cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(crop, dtype=np.uint8)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode.port import RGB, Clip, Span, Window
+from pipeline.detect.faces import Crop
 from pipeline.events.values import Box, Family, FrameHash, Heat, WindowLook
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -125,7 +126,7 @@ class Probe:
 
     `skipped` says why a question that belongs here cannot be put: it is not sent. It lowers the coverage, so that what
     was not judged does not look judged, unless it was not `due`: nobody would expect an answer (a face of ten pixels),
-    and the reason alone is reported.
+    and the reason alone is reported. `crop`: how a face was cut out, to lead a map over the crop back into the frame.
     """
 
     tensors: Tensors
@@ -134,13 +135,15 @@ class Probe:
     track: int | None = None
     skipped: str = ""
     due: bool = True
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """What one answer says of one family: a raw score 0–1, where it points, in what words.
 
-    `until`: the end of a stretch that begins at `at`.
+    `until`: the end of a stretch that begins at `at`. `features`: what the head read, as little-endian float16, for
+    learning from what people say of it; those of the highest face score of a clip are kept.
     """
 
     family: Family
@@ -151,6 +154,7 @@ class Score:
     note: str = ""
     until: float | None = None
     heat: Heat | None = None
+    features: bytes | None = None
 
 
 class Mode(StrEnum):
