@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,39 @@ class Screened:
     decided: MediaDecided
 
 
+@asynccontextmanager
+async def judging(
+    settings: Settings, policy: Policy, folders: Sequence[Path], surface: Surface = Surface.POST
+) -> AsyncIterator[Callable[[Path], Awaitable[Screened]]]:
+    """Judges one file after another through the stages of the stream, as long as it is open.
+
+    A file that cannot be judged gets the fail mode's decision, as on the stream.
+
+    Args:
+        settings: `triton_url` has to name a running server.
+        policy: what to decide by.
+        folders: where the files lie; nothing else is read.
+        surface: where the uploads are meant to appear.
+    """
+    roots = tuple(sorted({str(folder.resolve()) for folder in folders}))
+    local = settings.model_copy(update={"fetch_schemes": ("file",), "fetch_roots": roots})
+    metrics = metrics_for(policy, CollectorRegistry())
+    async with screening(local, policy, metrics, _nothing_known) as (by, _):
+
+        async def judge(path: Path) -> Screened:
+            now = datetime.now(UTC)
+            uri = path.resolve().as_uri()
+            upload = MediaUploaded(media_id=path.name, uri=uri, uploaded_at=now, surface=surface)
+            try:
+                decided = await screen(upload, 1, now=now, within=settings.item_deadline, by=by)
+            except ItemError as error:
+                why = Failure(stage=error.stage.value, reason=error.reason.value, detail=error.detail)
+                decided = unscreenable(upload, 1, why, now=now, policy=policy)
+            return Screened(path, decided)
+
+        yield judge
+
+
 async def screen_files(
     paths: Sequence[Path],
     settings: Settings,
@@ -36,37 +69,17 @@ async def screen_files(
     surface: Surface = Surface.POST,
     on_done: Callable[[Screened], None] = lambda _: None,
 ) -> tuple[Screened, ...]:
-    """Judge each file; one that cannot be judged gets the fail mode's decision, as on the stream.
-
-    Args:
-        paths: files; several are under way at once.
-        settings: `triton_url` has to name a running server.
-        policy: what to decide by.
-        surface: where the uploads are meant to appear.
-        on_done: hears of each file as it is done.
-    """
-    real = [path.resolve() for path in paths]
-    local = settings.model_copy(
-        update={"fetch_schemes": ("file",), "fetch_roots": tuple(sorted({str(path.parent) for path in real}))}
-    )
+    """Judge each file, several at once; `on_done` hears of each as it is done."""
     places = asyncio.Semaphore(settings.concurrency)
-    metrics = metrics_for(policy, CollectorRegistry())
-    async with screening(local, policy, metrics, _nothing_known) as (by, _):
+    async with judging(settings, policy, [path.resolve().parent for path in paths], surface) as judge:
 
-        async def one(given: Path, path: Path) -> Screened:
-            now = datetime.now(UTC)
-            upload = MediaUploaded(media_id=given.name, uri=path.as_uri(), uploaded_at=now, surface=surface)
+        async def one(path: Path) -> Screened:
             async with places:
-                try:
-                    decided = await screen(upload, 1, now=now, within=settings.item_deadline, by=by)
-                except ItemError as error:
-                    why = Failure(stage=error.stage.value, reason=error.reason.value, detail=error.detail)
-                    decided = unscreenable(upload, 1, why, now=now, policy=policy)
-            done = Screened(given, decided)
+                done = await judge(path)
             on_done(done)
             return done
 
-        return tuple(await asyncio.gather(*(one(given, path) for given, path in zip(paths, real, strict=True))))
+        return tuple(await asyncio.gather(*map(one, paths)))
 
 
 async def _nothing_known(_sha256: str, _detectors: tuple[str, ...]) -> KnownContent | None:
