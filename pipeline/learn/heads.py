@@ -132,6 +132,33 @@ def auc_with_interval(scores: Vector, fake: Labels, seed: int, rounds: int = 100
     return Estimate(auc(scores, fake), float(low), float(high), *counts)
 
 
+def auc_by_source(scores: Vector, fake: Labels, sources: NDArray[np.str_], seed: int, rounds: int = 1000) -> Estimate:
+    """The area under the curve with a bootstrap over sources: what another choice of sources would have given.
+
+    Whole sources are drawn, with all their faces; a draw that holds one kind only is drawn again.
+    """
+    rng = np.random.default_rng(seed)
+    names = np.unique(sources)
+    members = [np.flatnonzero(sources == name) for name in names]
+    counts = (int((~fake).sum()), int(fake.sum()))
+    if not all(counts):
+        return Estimate(float("nan"), float("nan"), float("nan"), *counts)
+    drawn: list[float] = []
+    while len(drawn) < rounds:
+        rows = np.concatenate([members[i] for i in rng.integers(len(names), size=len(names))])
+        if 0 < fake[rows].sum() < len(rows):
+            drawn.append(auc(scores[rows], fake[rows]))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(auc(scores, fake), float(low), float(high), *counts)
+
+
+def tpr_at(scores: Vector, fake: Labels, fpr: float) -> float:
+    """The share of fakes above the threshold that this share of reals exceeds. NaN when a class is empty."""
+    if fake.all() or not fake.any():
+        return float("nan")
+    return float((scores[fake] > np.quantile(scores[~fake], 1 - fpr, method="higher")).mean())
+
+
 def operating_point(probabilities: Vector, fake: Labels, threshold: float) -> OperatingPoint:
     """Shares of fakes and of reals at or above a threshold."""
     above = probabilities >= threshold

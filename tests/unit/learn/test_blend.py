@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.learn.blend import face_mask, recompress, self_blend
+from pipeline.learn.blend import PART_ODDS, PARTS, Part, blend_pair, face_mask, recompress, restyle, self_blend
 
 BOX = (80.0, 60.0, 180.0, 190.0)
 MARKS = np.array([[107, 112], [153, 112], [130, 137], [111, 163], [149, 163]], np.float32)
@@ -13,7 +13,7 @@ def _frame(height: int = 256, width: int = 256) -> NDArray[np.uint8]:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:height, 0:width]
     ground = 120 + 40 * np.sin(x / 31) + 30 * np.cos(y / 23)
-    return np.clip(ground[..., None] + rng.normal(0, 9, (height, width, 3)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(ground[..., None] + rng.normal(0, 9, (height, width, 3)), 0, 255), np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -59,6 +59,59 @@ def test_a_face_at_the_edge_of_the_frame_is_blended_too(box: tuple[float, float,
     np.testing.assert_array_equal(blended[mask == 0], _frame()[mask == 0])
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_pair_differs_inside_the_mask_alone(seed: int) -> None:
+    """Whatever happened to the whole happened to both: only the blend tells the twins apart."""
+    pair = blend_pair(_frame(), BOX, MARKS, seed)
+    assert pair.genuine.shape == pair.blended.shape == (*pair.mask.shape, 3)
+    np.testing.assert_array_equal(pair.blended[pair.mask == 0], pair.genuine[pair.mask == 0])
+    assert (pair.blended != pair.genuine).any()
+
+
+def test_a_large_face_is_worked_on_at_a_smaller_size() -> None:
+    """Box and landmarks are led along into the window, and the window stays small."""
+    frame = np.asarray(np.kron(_frame(), np.ones((8, 8, 1))), np.uint8)
+    pair = blend_pair(frame, (640.0, 480.0, 1440.0, 1520.0), MARKS * 8, 1)
+    assert max(pair.mask.shape) == 560
+    x0, y0, x1, y1 = pair.box
+    assert (x1 - x0) / (y1 - y0) == pytest.approx(800 / 1040, rel=0.02)
+    assert x0 < pair.landmarks[:, 0].min() < pair.landmarks[:, 0].max() < x1
+    assert y0 < pair.landmarks[:, 1].min() < pair.landmarks[:, 1].max() < y1
+
+
+def _centre(part: Part) -> NDArray[np.float64]:
+    masks = [face_mask((256, 256), MARKS.astype(np.float64), 130, np.random.default_rng(s), part) for s in range(6)]
+    ys, xs = np.nonzero(np.mean(masks, axis=0) > 0.5)
+    return np.array([xs.mean(), ys.mean()])
+
+
+def test_each_part_lies_where_it_is_called() -> None:
+    """Mouth and lower half below the nose, eyes and upper half above, left and right as the viewer sees them."""
+    nose = MARKS[2]
+    assert _centre("mouth")[1] > nose[1] + 15
+    assert _centre("lower")[1] > nose[1]
+    assert _centre("eyes")[1] < nose[1] - 10
+    assert _centre("upper")[1] < nose[1]
+    assert _centre("left")[0] < nose[0] < _centre("right")[0]
+    assert np.abs(_centre("nose") - nose).max() < 12
+
+
+def test_a_drawn_part_follows_the_odds() -> None:
+    """One chance per part; mostly whole faces."""
+    assert sum(PART_ODDS) == pytest.approx(1)
+    assert len(PART_ODDS) == len(PARTS)
+    parts = [blend_pair(_frame(), BOX, MARKS, seed).part for seed in range(40)]
+    assert 20 <= parts.count("face") < 40
+
+
+def test_restyling_keeps_what_is_seen() -> None:
+    """Another look of the same picture: never the same pixels, never far from them."""
+    frame = _frame()
+    for seed in range(10):
+        styled = restyle(frame, np.random.default_rng(seed)).astype(float)
+        assert 0.5 < np.abs(styled - frame).mean() < 60
+
+
 def test_recompressing_keeps_size_and_colour_order() -> None:
     """Through JPEG and back red is still red."""
     frame = np.zeros((40, 60, 3), np.uint8)
@@ -67,3 +120,4 @@ def test_recompressing_keeps_size_and_colour_order() -> None:
     assert again.shape == frame.shape
     assert again[..., 0].mean() > 180
     assert again[..., 2].mean() < 20
+    assert recompress(frame, 90, ".webp")[..., 0].mean() > 180
