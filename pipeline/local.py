@@ -46,11 +46,12 @@ async def judging(
     roots = tuple(sorted({str(folder.resolve()) for folder in folders}))
     local = settings.model_copy(update={"fetch_schemes": ("file",), "fetch_roots": roots})
     metrics = metrics_for(policy, CollectorRegistry())
+    here = Path.cwd()
     async with screening(local, policy, metrics, _nothing_known) as (by, _):
 
         async def judge(path: Path) -> Screened:
             now = datetime.now(UTC)
-            uri = path.resolve().as_uri()
+            uri = (here / path).as_uri()
             upload = MediaUploaded(media_id=path.name, uri=uri, uploaded_at=now, surface=surface)
             try:
                 decided = await screen(upload, 1, now=now, within=settings.item_deadline, by=by)
