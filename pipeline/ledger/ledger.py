@@ -11,8 +11,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Engine,
     bindparam,
     create_engine,
+    distinct,
     event,
     func,
     insert,
@@ -40,22 +42,39 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient
 from pipeline.events import Event, MediaDecided, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
 from pipeline.events.codec import encode
+from pipeline.events.values import FrameHash
 from pipeline.ledger.port import (
     DecisionRow,
     KnownContent,
     LedgerCounts,
+    RecentUpload,
     ReviewRow,
     SettledReview,
     TaskRow,
     TaskState,
     known_from,
 )
-from pipeline.ledger.tables import SCHEMA, contents, decisions, outcomes, reviews, tasks, uploads
+from pipeline.ledger.tables import (
+    SCHEMA,
+    contents,
+    decisions,
+    hashes,
+    matches,
+    outcomes,
+    quarantines,
+    reviews,
+    tasks,
+    uploads,
+)
+from pipeline.match.banks import OnFlood
+from pipeline.match.flood import Counted, Quarantine
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one's transaction, which lasts milliseconds."""
 
 _MIGRATION_LOCK = 0x756E6D61736B  # "unmask"
+
+_QUARANTINE_LOCK = _MIGRATION_LOCK + 1
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -64,6 +83,7 @@ _enforced = msgspec.json.Decoder(MediaEnforced)
 _requested = msgspec.json.Decoder(ReviewRequested)
 _reviewed = msgspec.json.Decoder(ReviewDecided)
 _content = msgspec.json.Decoder(KnownContent)
+_frames = msgspec.json.Decoder(tuple[FrameHash, ...])
 
 
 class Ledger:
@@ -132,6 +152,10 @@ class Ledger:
             known = known_from(decided)
             if known is not None:
                 connection.execute(self._insert_new(contents), _content_row(known))
+            if decided.sha256 is not None and decided.hashes:
+                connection.execute(self._insert_new(hashes), _hashes_row(decided.sha256, decided.hashes))
+            if decided.sha256 is not None and decided.matches:
+                connection.execute(self._insert_new(matches), _match_rows(decided, decided.sha256))
             if task is not None:
                 late = connection.execute(_LATER_DECISION, key).first() is not None
                 state = TaskState.SUPERSEDED if late else TaskState.OPEN
@@ -185,6 +209,93 @@ class Ledger:
             query = query.where(tasks.c.queue == queue)
         with _trouble(Stage.SETTLE), self._reads.connect() as connection:
             return tuple(_requested.decode(row) for row in connection.execute(query).scalars())
+
+    # --- known content ----------------------------------------------------------------------------------------------
+
+    def matched_contents(self, bank: str, since: datetime) -> tuple[Counted, ...]:
+        """How many different contents each hash of a bank matched since then, and the bank as a whole (empty id).
+
+        What was matched before a hash was released does not count any more.
+        """
+        c = matches.c
+        chosen = (c.bank == bank, c.matched_at >= since, c.counted.is_(True))
+        different = func.count(distinct(c.sha256))
+        with _trouble(Stage.ROUTE), self._reads.connect() as connection:
+            each = connection.execute(select(c.hash_id, different).where(*chosen).group_by(c.hash_id)).all()
+            total = connection.execute(select(different).where(*chosen)).scalar_one()
+        return tuple(Counted(bank, hash_id, count) for hash_id, count in [*sorted(map(tuple, each)), ("", total)])
+
+    def decided_contents(self, since: datetime) -> int:
+        """How many different contents were decided since then."""
+        query = (
+            select(func.count(distinct(uploads.c.sha256)))
+            .select_from(decisions.join(uploads))
+            .where(decisions.c.decided_at >= since)
+        )
+        with _trouble(Stage.ROUTE), self._reads.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    def quarantine(self, found: Iterable[Quarantine]) -> tuple[Quarantine, ...]:
+        """Put into quarantine (or on report) what is not there yet; those that are new."""
+        new = []
+        with _trouble(Stage.ROUTE), self._writes.begin() as connection:
+            if self._postgres:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _QUARANTINE_LOCK})
+            there = set(map(tuple, connection.execute(_QUARANTINED)))
+            for each in found:
+                if (each.bank, each.hash_id) not in there:
+                    connection.execute(insert(quarantines), _quarantine_row(each))
+                    new.append(each)
+        return tuple(new)
+
+    def quarantines(self) -> tuple[Quarantine, ...]:
+        """All that ever were, the latest first."""
+        query = select(quarantines).order_by(quarantines.c.since.desc(), quarantines.c.bank, quarantines.c.hash_id)
+        with _trouble(Stage.DECIDE), self._reads.connect() as connection:
+            return tuple(
+                Quarantine(
+                    bank=row.bank,
+                    hash_id=row.hash_id,
+                    since=row.since,
+                    contents=row.contents,
+                    reason=row.reason,
+                    action=OnFlood(row.action),
+                    released_at=row.released_at,
+                )
+                for row in connection.execute(query)
+            )
+
+    def release(self, bank: str, hash_id: str | None, now: datetime) -> int:
+        """End a quarantine (with None: all of a bank): how many were ended. What was matched so far counts no more."""
+        q, m = quarantines.c, matches.c
+        ended = [q.bank == bank, q.released_at.is_(None)] + ([] if hash_id is None else [q.hash_id == hash_id])
+        with _trouble(Stage.ROUTE), self._writes.begin() as connection:
+            count: int = connection.execute(update(quarantines).where(*ended).values(released_at=now)).rowcount
+            if count:
+                past = [m.bank == bank, m.counted.is_(True)] + ([m.hash_id == hash_id] if hash_id else [])
+                connection.execute(update(matches).where(*past).values(counted=False))
+        return count
+
+    def recent_uploads(self, since: datetime) -> Iterator[RecentUpload]:
+        """Uploads that were decided since then and whose bytes are known, each in its latest round, streamed."""
+        d, u, later = decisions.c, uploads.c, decisions.alias()
+        query = (
+            select(d.event, u.sha256, hashes.c.frames)
+            .select_from(decisions.join(uploads).outerjoin(hashes, hashes.c.sha256 == u.sha256))
+            .where(d.decided_at >= since, u.sha256.is_not(None))
+            .where(~select(later.c.round).where(later.c.media_id == d.media_id, later.c.round > d.round).exists())
+            .order_by(d.decided_at, d.media_id)
+        )
+        for row in self._stream(query):
+            decided = _decided.decode(row.event)
+            yield RecentUpload(
+                upload=decided.upload,
+                round=decided.round,
+                sha256=row.sha256,
+                decided_at=decided.decided_at,
+                hashes=_frames.decode(row.frames) if row.frames else (),
+                known=frozenset((match.bank, match.hash_id) for match in decided.matches if match.live),
+            )
 
     # --- what is on record ----------------------------------------------------------------------------------------
 
@@ -267,6 +378,7 @@ class Ledger:
 
 _LOCK_UPLOAD = text("SELECT pg_advisory_xact_lock(hashtextextended(:media_id, 0))")
 
+_QUARANTINED = select(quarantines.c.bank, quarantines.c.hash_id).where(quarantines.c.released_at.is_(None))
 _DECISION = select(decisions.c.event).where(
     decisions.c.media_id == bindparam("media_id"), decisions.c.round == bindparam("round")
 )
@@ -348,6 +460,40 @@ def _content_row(known: KnownContent) -> Row:
         "unmask_version": known.versions.unmask,
         "findings": msgspec.json.encode(msgspec.structs.replace(known, embedding=None)).decode(),
         "embedding": known.embedding,
+    }
+
+
+def _hashes_row(sha256: str, frames: tuple[FrameHash, ...]) -> Row:
+    return {"sha256": sha256, "frames": msgspec.json.encode(frames).decode()}
+
+
+def _match_rows(decided: MediaDecided, sha256: str) -> list[Row]:
+    return [
+        {
+            "media_id": decided.media_id,
+            "round": decided.round,
+            "bank": match.bank,
+            "hash_id": match.hash_id,
+            "sha256": sha256,
+            "distance": match.distance,
+            "share": match.share,
+            "live": match.live,
+            "matched_at": decided.decided_at,
+            "counted": True,
+        }
+        for match in decided.matches
+    ]
+
+
+def _quarantine_row(each: Quarantine) -> Row:
+    return {
+        "bank": each.bank,
+        "hash_id": each.hash_id,
+        "since": each.since,
+        "contents": each.contents,
+        "reason": each.reason,
+        "action": each.action.value,
+        "released_at": each.released_at,
     }
 
 

@@ -8,8 +8,19 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from pipeline.events import MediaDecided, ReviewDecided, ReviewRequested, Versions
-from pipeline.events.values import MediaFacts, MediaId, Sampling, Sha256, Signal, SignalStatus, Struct, Timestamp
+from pipeline.events import MediaDecided, MediaUploaded, ReviewDecided, ReviewRequested, Versions
+from pipeline.events.values import (
+    Family,
+    FrameHash,
+    MediaFacts,
+    MediaId,
+    Sampling,
+    Sha256,
+    Signal,
+    SignalStatus,
+    Struct,
+    Timestamp,
+)
 
 
 class TaskState(StrEnum):
@@ -33,6 +44,7 @@ class KnownContent(Struct, frozen=True):
     signals: tuple[Signal, ...] = ()
     shadow: tuple[Signal, ...] = ()
     embedding: bytes | None = None
+    hashes: tuple[FrameHash, ...] = ()
 
 
 def known_from(decided: MediaDecided) -> KnownContent | None:
@@ -52,9 +64,11 @@ def known_from(decided: MediaDecided) -> KnownContent | None:
         size=decided.size,
         facts=decided.facts,
         sampling=decided.sampling,
-        signals=decided.signals,
+        # What the banks knew is no finding: they are asked again, because they change.
+        signals=tuple(signal for signal in decided.signals if signal.family is not Family.KNOWN_CONTENT),
         shadow=decided.shadow,
         embedding=decided.embedding,
+        hashes=decided.hashes,
     )
 
 
@@ -112,3 +126,15 @@ class ReviewRow(NamedTuple):
     media_id: str
     round: int
     decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecentUpload:
+    """An upload of which the bytes are known, in its latest round. `known`: (bank, hash id) of matches that counted."""
+
+    upload: MediaUploaded
+    round: int
+    sha256: str
+    decided_at: datetime
+    hashes: tuple[FrameHash, ...] = ()
+    known: frozenset[tuple[str, str]] = frozenset()

@@ -1,7 +1,8 @@
 """The tables, the same on PostgreSQL and SQLite.
 
     uploads ◄── decisions ◄─┬─ tasks ◄── reviews
-    contents                └─ outcomes
+    contents                ├─ outcomes
+    hashes, quarantines     └─ matches
 
 Every `event` column holds the record as JSON, exactly as it is published; the columns beside it repeat what is
 searched for. A change here needs a step in migrations/versions/ (a test compares the two).
@@ -13,10 +14,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -30,7 +33,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The migration that makes exactly these tables. Revisions sort as text."""
 
 
@@ -105,6 +108,7 @@ decisions = Table(
     Column("reused_from", Text),
     Column("event", Text, nullable=False),
     ForeignKeyConstraint(["media_id", "round"], ["uploads.media_id", "uploads.round"]),
+    Index(None, "decided_at"),
 )
 
 tasks = Table(
@@ -152,4 +156,41 @@ reviews = Table(
     Column("reviewer_id", Text, nullable=False),
     Column("decided_at", Utc, nullable=False),
     Column("event", Text, nullable=False),
+)
+
+hashes = Table(
+    "hashes",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("frames", Text, nullable=False, comment="what the content looks like: FrameHash as JSON"),
+)
+
+matches = Table(
+    "matches",
+    metadata,
+    Column("media_id", Text, primary_key=True),
+    Column("round", Integer, primary_key=True),
+    Column("bank", Text, primary_key=True),
+    Column("hash_id", Text, primary_key=True),
+    Column("sha256", Text, nullable=False),
+    Column("distance", Integer, nullable=False),
+    Column("share", Float, nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("matched_at", Utc, nullable=False),
+    Column("counted", Boolean, nullable=False, comment="false once its hash was released from quarantine"),
+    ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),
+    Index(None, "bank", "matched_at"),
+)
+
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("bank", Text, primary_key=True),
+    Column("hash_id", Text, primary_key=True, comment="empty: the bank as a whole"),
+    Column("since", Utc, primary_key=True),
+    Column("contents", Integer, nullable=False, comment="that it had matched"),
+    Column("reason", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("released_at", Utc),
+    CheckConstraint("action IN ('quarantine', 'report')", name="action"),
 )

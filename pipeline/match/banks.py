@@ -56,8 +56,8 @@ class Flood(Section, frozen=True):
     """When a hash, or a bank as a whole, matches suspiciously much within `window`.
 
     `contents`: so many different contents (the same bytes again count once: what is passed on a lot is no flood).
-    `share`: or so large a share of all contents, once it is at least `least` of them. For the bank as a whole `contents`
-    counts ten times as many; the share is the same.
+    `share`: or so large a share of all contents, once it is at least `least` of them. A bank as a whole may match ten
+    times `contents`, and the same share.
     """
 
     contents: Annotated[int, Meta(ge=2)] = 200
@@ -148,8 +148,8 @@ class GivenIds:
 class Bank:
     """A bank, ready to be asked.
 
-    `near`: all codes: one per entry, or of a vPDQ bank one per frame. `owner`: which entry a code belongs to; None where
-    code and entry are the same. `frames`: of a vPDQ bank, how many different frames each entry has.
+    `near`: all codes: one per entry, or of a vPDQ bank one per frame. `owner`: which entry a code belongs to; None
+    where code and entry are the same. `frames`: of a vPDQ bank, how many different frames each entry has.
     """
 
     spec: BankSpec

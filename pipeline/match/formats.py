@@ -42,27 +42,9 @@ _NAMES = {
 """What the exchanges call the kinds, in lower case."""
 
 _OTHERS = frozenset(
-    [
-        "md5",
-        "sha1",
-        "pdna",
-        "photodna",
-        "tmk",
-        "hash_md5",
-        "hash_sha1",
-        "hash_tmk",
-        "videomd5",
-        "videotmk",
-        "video_md5",
-        "video_tmk_pdqf",
-        "url",
-        "raw_text",
-        "text",
-        "trend_query",
-        "pdq_ocr",
-        "hash_video_md5",
-        "unknown",
-    ]
+    {"md5", "sha1", "pdna", "photodna", "tmk", "hash_md5", "hash_sha1", "hash_tmk", "hash_video_md5"}
+    | {"videomd5", "videotmk", "video_md5", "video_tmk_pdqf", "pdq_ocr", "url", "raw_text", "text", "trend_query"}
+    | {"unknown"}
 )
 """Kinds that exchanges hold and no bank here takes."""
 
