@@ -307,6 +307,67 @@ def models_train(
 
 
 @app.command()
+def evaluate(
+    manifest: Annotated[Path, typer.Argument(help="CSV: file, label (real | fake), family, group or source, [split].")],
+    output: Annotated[Path, typer.Option(help="Folder for the page, the table, the scores; a run goes on from there.")],
+    split: Annotated[list[str] | None, typer.Option(help="Only files of this split; may be given again.")] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="Only this kind of manipulation, and what is genuine.")
+    ] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="So many of each label, kind and source at most.")] = None,
+    made: Annotated[
+        int, typer.Option(min=0, help="Make so many manipulated copies of genuine files per kind that can be made.")
+    ] = 0,
+    robustness: Annotated[int, typer.Option(min=0, help="So many files of each kind are judged altered as well.")] = 40,
+    training: Annotated[
+        Path | None,
+        typer.Option(help="Manifest of what heads were trained on, for near-duplicates; this one if not given."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="For draws and intervals.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Judge labelled files by the real stages and say what each signal is worth: page, table, JSON, scores."""
+    from pipeline.learn.evaluate import Options
+    from pipeline.learn.evaluate import evaluate as run
+    from pipeline.local import triton_at_hand
+    from pipeline.policy.file import load
+    from pipeline.show import evaluation_table
+
+    log.configure("error", "console")
+    policy = load(Settings().policy_file, Settings().calibration_file)
+    options = Options(
+        manifest=manifest,
+        output=output,
+        splits=tuple(split or ()),
+        families=tuple(family or ()),
+        most=most,
+        made=made,
+        robustness=robustness,
+        training=training or manifest,
+        seed=seed,
+    )
+
+    async def judge() -> Any:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as progress:
+            bar = progress.add_task("starting", total=None)
+
+            def on_step(what: str, done: int, of: int) -> None:
+                progress.update(bar, description=what[:60], completed=done, total=of or None)
+
+            async with triton_at_hand(Settings(), lambda what: on_step(what, 0, 0)) as url:
+                at_hand = Settings().model_copy(update={"triton_url": url})
+                return await run(options, at_hand, policy, on_step)
+
+    found = asyncio.run(judge())
+    if as_json:
+        out.print_json(msgspec.json.encode(found).decode())
+    else:
+        out.print(evaluation_table(found))
+        err.print(f"{output / 'evaluation.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def calibrate(
     scores: Annotated[list[Path], typer.Argument(help="CSV files of scores with labels, as `unmask evaluate` writes.")],
     output: Annotated[Path, typer.Option(help="Where the calibration goes; use it by UNMASK_CALIBRATION_FILE.")],

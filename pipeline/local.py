@@ -32,8 +32,8 @@ class Screened:
 @asynccontextmanager
 async def judging(
     settings: Settings, policy: Policy, folders: Sequence[Path], surface: Surface = Surface.POST
-) -> AsyncIterator[Callable[[Path], Awaitable[Screened]]]:
-    """Judges one file after another through the stages of the stream, as long as it is open.
+) -> AsyncIterator[tuple[Callable[[Path], Awaitable[Screened]], tuple[str, ...]]]:
+    """Judges one file after another through the stages of the stream, as long as it is open; and by which detectors.
 
     A file that cannot be judged gets the fail mode's decision, as on the stream.
 
@@ -60,7 +60,7 @@ async def judging(
                 decided = unscreenable(upload, 1, why, now=now, policy=policy)
             return Screened(path, decided)
 
-        yield judge
+        yield judge, by.detectors
 
 
 async def screen_files(
@@ -72,7 +72,7 @@ async def screen_files(
 ) -> tuple[Screened, ...]:
     """Judge each file, several at once; `on_done` hears of each as it is done."""
     places = asyncio.Semaphore(settings.concurrency)
-    async with judging(settings, policy, [path.resolve().parent for path in paths], surface) as judge:
+    async with judging(settings, policy, [path.resolve().parent for path in paths], surface) as (judge, _):
 
         async def one(path: Path) -> Screened:
             async with places:

@@ -12,6 +12,7 @@ from pipeline.audit import AuditReport
 from pipeline.events import MediaDecided
 from pipeline.events.values import Action, Signal, SignalStatus
 from pipeline.learn.calibrate import Fitted
+from pipeline.learn.evaluate import Evaluation
 from pipeline.local import Screened
 from pipeline.replay import ReplayPlan
 from pipeline.stack.up import Listener
@@ -71,6 +72,29 @@ def looked_at(decided: MediaDecided) -> str:
     if sampling.audio_seconds:
         parts.append(f"{sampling.audio_seconds:.0f} s sound")
     return ", ".join(parts) or "nothing"
+
+
+def evaluation_table(evaluation: Evaluation) -> Group:
+    """What `unmask evaluate` measured, a line per family, and what makes it look better than it is."""
+    table = Table(
+        "family", "genuine", "made", "AUC per upload", "AUC per frame", "found at 1 %", "at 5 %", "error", "in doubt",
+        "false alarms", "", title="Evaluation",
+    )  # fmt: skip
+    for each in evaluation.families:
+        upload, held = each.upload, each.trust
+        table.add_row(
+            each.family.value.replace("_", " "),
+            str(upload.real) if upload else "–",
+            str(upload.fake) if upload else "–",
+            str(upload.area) if upload else "one label only",
+            str(each.frame.area) if each.frame else "–",
+            *([f"{rate.value:.2f}" for _, rate in upload.tpr_at] if upload else ["–", "–"]),
+            f"{held.error:.3f}" if held else "–",
+            f"{held.abstained:.0%}" if held else "–",
+            f"{held.false_positives:.1%}" if held else "–",
+            "near chance" if upload and upload.near_chance else "a hint only" if each.advisory else "",
+        )
+    return Group(table, *(f"[yellow]{warning}[/]" for warning in evaluation.warnings))
 
 
 def calibration_table(fitted: Sequence[Fitted]) -> Table:
