@@ -1,29 +1,43 @@
-"""Where the faces are: CenterFace on the keyframes, joined into tracks. Comes before the detectors that need faces."""
+"""Where the faces are: CenterFace on the keyframes, joined into tracks by overlap and by what the faces look like.
+
+Comes before the detectors that need faces.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pipeline.decode.port import Clip, Keyframe
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.decode.port import RGB, Clip, Keyframe
 from pipeline.detect.ask import ask, left
 from pipeline.detect.faces import Letterbox, decode_centerface, letterbox
 from pipeline.detect.frames import spread
+from pipeline.detect.mesh import FACE_EMBEDDING, embedding_crop
 from pipeline.detect.port import Face, Infer, ModelSpec, ReportStatus, Tensors, TensorSpec
-from pipeline.events.values import Box
+from pipeline.events.values import Box, MediaKind
+
+Embedding = NDArray[np.float32]
+"""192 numbers of unit length: the cosine of two says how alike the faces are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the step found. `faces` is None when it cannot be said that there are none; `coverage`: frames answered."""
+    """What the step found. `faces` is None when it cannot be said that there are none; `coverage`: frames answered.
+
+    `known`: what the face of a track looks like, for the tracks of a video whose largest face could be compared.
+    """
 
     faces: tuple[Face, ...] | None
     coverage: float = 1.0
     status: ReportStatus = ReportStatus.OK
     detail: str = ""
+    known: Mapping[int, Embedding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,8 @@ class FindFaces:
             a profile picture, is too large to be found at the first.
         min_score: the detector's own score from which something is a face.
         same_face: overlap (intersection over union) from which two boxes in consecutive keyframes are one track.
+        same_person: cosine from which two tracks of a video are one, if they never appear together.
+        compared: tracks of a video that are compared with each other, those with the largest faces.
         at_once: frames under way at once, which bounds memory.
     """
 
@@ -45,10 +61,12 @@ class FindFaces:
     again: int = 256
     min_score: float = 0.5
     same_face: float = 0.3
+    same_person: float = 0.5
+    compared: int = 12
     at_once: int = 4
 
     name: ClassVar[str] = "find_faces"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     model: ClassVar[ModelSpec] = ModelSpec(
         "face_detector",
         inputs=(TensorSpec("image", "UINT8", (-1, -1, 3)),),
@@ -64,8 +82,10 @@ class FindFaces:
     def __post_init__(self) -> None:
         if self.frames < 1 or self.at_once < 1 or min(self.longest, self.again) < 32:
             raise ValueError("frames and at_once must be at least 1, longest and again at least 32")
-        if not (0 <= self.min_score < 1 and 0 < self.same_face <= 1):
-            raise ValueError("min_score and same_face are shares")
+        if not (0 <= self.min_score < 1 and 0 < self.same_face <= 1 and 0 < self.same_person <= 1):
+            raise ValueError("min_score, same_face and same_person are shares")
+        if self.compared < 0:
+            raise ValueError("compared must be at least 0")
 
     async def __call__(self, clip: Clip, infer: Infer, *, until: float) -> Found:
         """The faces of `clip`, by the loop's time `until`. Raises for cancellation only."""
@@ -82,7 +102,36 @@ class FindFaces:
             status = ReportStatus.LATE if answers.late else ReportStatus.FAILED
             detail = answers.detail or "the deadline passed"
             return Found(None, coverage, status, f"faces in {answers.answered} of {len(frames)} frames: {detail}")
-        return Found(faces, coverage, detail=answers.detail)
+        known = {} if clip.facts.kind is MediaKind.IMAGE else await self._compare(faces, frames, infer, until)
+        faces, known = joined(faces, known, self.same_person)
+        return Found(faces, coverage, detail=answers.detail, known=known)
+
+    async def _compare(
+        self, faces: Sequence[Face], frames: Sequence[Keyframe], infer: Infer, until: float
+    ) -> dict[int, Embedding]:
+        """What the largest face of each track looks like. Without an answer, overlap alone has to do."""
+        images = {frame.index: frame.image for frame in frames}
+        largest: dict[int, Face] = {}
+        for face in faces:
+            if face.track is not None and len(face.landmarks) == 5:
+                best = largest.get(face.track)
+                if best is None or area(face.box) > area(best.box):
+                    largest[face.track] = face
+        chosen = sorted(largest.values(), key=lambda face: -area(face.box))[: self.compared]
+        if not chosen:
+            return {}
+
+        async def ask_all() -> Sequence[Embedding]:
+            crops = await asyncio.to_thread(lambda: [aligned(images[face.frame], face.landmarks) for face in chosen])
+            return await embed_faces(crops, infer, until)
+
+        answers = await ask([ask_all], until=until)
+        given = answers.given[0] or ()
+        return {face.track: each for face, each in zip(chosen, given, strict=False) if face.track is not None}
+
+    async def look(self, frame: Keyframe, infer: Infer, *, until: float) -> list[Face]:
+        """The faces of one frame, best first. Raises as `infer` does."""
+        return await self._look(frame, infer, until)
 
     async def _look(self, frame: Keyframe, infer: Infer, until: float) -> list[Face]:
         faces = await self._look_at(self.longest, frame, infer, until)
@@ -140,6 +189,69 @@ def tracks(frames: Sequence[Sequence[Face]], same_face: float) -> tuple[Face, ..
                 fresh += 1
         done.extend(before)
     return tuple(done)
+
+
+def joined(
+    faces: Sequence[Face], known: Mapping[int, Embedding], same_person: float
+) -> tuple[tuple[Face, ...], dict[int, Embedding]]:
+    """The faces, and what is known of each track, with tracks of the same person made one: the most alike first.
+
+    Two tracks that appear in one frame are two people, however alike. A joined track keeps the lower number.
+    """
+    together: dict[int, set[int]] = {track: set() for track in known}
+    by_frame: dict[int, set[int]] = {}
+    for face in faces:
+        if face.track is not None:
+            by_frame.setdefault(face.frame, set()).add(face.track)
+    for tracks_there in by_frame.values():
+        for track in tracks_there & together.keys():
+            together[track] |= tracks_there - {track}
+    kept = dict(known)
+    into: dict[int, int] = {}
+    while True:
+        pairs = [(float(np.dot(kept[a], kept[b])), a, b) for a in kept for b in kept if a < b and b not in together[a]]
+        best = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]), default=None)
+        if best is None or best[0] < same_person:
+            break
+        _, a, b = best
+        into[b] = a
+        kept[a] = _unit(kept[a] + kept.pop(b))
+        together[a] |= together.pop(b)
+        for others in together.values():
+            if b in others:
+                others.add(a)
+
+    def final(track: int) -> int:
+        while track in into:
+            track = into[track]
+        return track
+
+    return tuple(face if face.track is None else replace(face, track=final(face.track)) for face in faces), kept
+
+
+async def embed_faces(crops: Sequence[RGB], infer: Infer, until: float) -> list[Embedding]:
+    """What aligned faces look like, as many in one request as the model takes. Raises as `infer` does."""
+    found: list[Embedding] = []
+    for start in range(0, len(crops), FACE_EMBEDDING.max_batch):
+        batch = np.stack(crops[start : start + FACE_EMBEDDING.max_batch])
+        outputs = await infer(FACE_EMBEDDING, {"face": batch}, within=left(until))
+        found.extend(_unit(row) for row in outputs["embedding"])
+    return found
+
+
+def aligned(image: RGB, landmarks: Sequence[tuple[float, float]]) -> RGB:
+    """A face as the embedding model wants it; `landmarks` in shares of the frame."""
+    height, width = image.shape[:2]
+    return embedding_crop(image, np.array(landmarks, np.float64) * (width, height))
+
+
+def _unit(vector: NDArray[Any]) -> Embedding:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
+
+
+def area(box: Box) -> float:
+    """The share of the frame that a box takes."""
+    return (box.x1 - box.x0) * (box.y1 - box.y0)
 
 
 def overlap(a: Box, b: Box) -> float:
