@@ -65,13 +65,16 @@ class Head:
 
     def __call__(self, measures: Mapping[str, float]) -> float:
         """The probability, 0–1. Raises KeyError when a measure is not given; NaN says that it could not be taken."""
+        return float(self.many(np.array([[measures[name] for name in self.file.measures]], np.float64))[0])
+
+    def many(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probability of each row; columns in the order of the file's measures."""
         file = self.file
-        given = np.array([measures[name] for name in file.measures], np.float64)
-        x: NDArray[np.float64] = (given - file.mean) / file.spread
+        x: NDArray[np.float64] = (rows - file.mean) / file.spread
         x = np.clip(np.nan_to_num(x, nan=0.0, posinf=file.clip, neginf=-file.clip), -file.clip, file.clip)
         for i, layer in enumerate(file.layers):
-            x = np.asarray(layer.weight) @ (np.maximum(x, 0) if i else x) + layer.bias
-        return float(0.5 * (1 + np.tanh(0.5 * x[0])))
+            x = (np.maximum(x, 0) if i else x) @ np.asarray(layer.weight).T + layer.bias
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * x[:, 0])), np.float64)
 
 
 @cache
