@@ -31,6 +31,7 @@ from pipeline.breaker import Breaker, BreakerPolicy, State
 from pipeline.decode.pool import DecodePool, DecodeUsage
 from pipeline.decode.port import Clip, DecodeBudget
 from pipeline.detect.ensemble import detect
+from pipeline.detect.known_content import HASHES
 from pipeline.detect.port import Findings, Infer, ModelSpec, Tensors
 from pipeline.detect.registry import load as load_registry
 from pipeline.detect.triton import Triton
@@ -41,6 +42,9 @@ from pipeline.fetch.factory import from_settings as fetch_from_settings
 from pipeline.fetch.origins import PerOrigin
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import KnownContent, SettledReview
+from pipeline.match.at_hand import BanksAtHand, Floods
+from pipeline.match.banks import Banks
+from pipeline.match.match import Quarantined
 from pipeline.metrics import Metrics
 from pipeline.policy.file import Policy
 from pipeline.policy.file import load as load_policy
@@ -76,9 +80,21 @@ def metrics_for(policy: Policy, registry: CollectorRegistry) -> Metrics:
     return metrics
 
 
+def banks_for(settings: Settings, metrics: Metrics, ledger: Floods | None) -> BanksAtHand:
+    """The banks of known content, not yet opened. Without a ledger nothing is quarantined."""
+
+    def told(banks: Banks, quarantined: Quarantined) -> None:
+        metrics.banks(bank.name for bank in banks)
+        for bank in banks:
+            metrics.bank_entries.labels(bank.name).set(bank.size)
+            metrics.quarantined.labels(bank.name).set(sum(name == bank.name for name, _ in quarantined))
+
+    return BanksAtHand(settings.banks_dir, settings.home / "banks", ledger=ledger, timed=metrics.lookup.time, told=told)
+
+
 @asynccontextmanager
 async def screening(
-    settings: Settings, policy: Policy, metrics: Metrics, known: Known
+    settings: Settings, policy: Policy, metrics: Metrics, known: Known, banks: BanksAtHand | None = None
 ) -> AsyncIterator[tuple[Screening, Triton]]:
     """Everything that `screen` needs, opened, and closed at the end.
 
@@ -87,7 +103,11 @@ async def screening(
         policy: what to decide by.
         metrics: where stage times, breaker states and decoder deaths are counted.
         known: looks up contents that were judged before.
+        banks: opened banks of known content; those of the settings, without a quarantine, when not given.
     """
+    if banks is None:
+        banks = banks_for(settings, metrics, None)
+        await asyncio.to_thread(banks.open)
     registry = load_registry(settings.detectors_file)
     async with AsyncExitStack() as parts:
         triton = Triton(settings.triton_url, concurrency=settings.triton_concurrency, timeout=settings.triton_timeout)
@@ -121,8 +141,9 @@ async def screening(
                 detect=ask,
                 known=known,
                 policy=policy,
-                detectors=tuple(sorted((*registry.versions, policy.fusion_version))),
+                detectors=tuple(sorted((*registry.versions, policy.fusion_version, HASHES))),
                 timed=_timer(metrics),
+                recognise=banks.recognise,
             ),
             triton,
         )
@@ -225,7 +246,11 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
     async def open_parts() -> None:
         await asyncio.to_thread(ledger.migrate)
         parts.callback(ledger.close)
-        late.screening, triton = await parts.enter_async_context(screening(settings, policy, metrics, known))
+        banks = banks_for(settings, metrics, ledger)
+        await asyncio.to_thread(banks.open)
+        kept = asyncio.create_task(banks.keep())
+        parts.callback(kept.cancel)
+        late.screening, triton = await parts.enter_async_context(screening(settings, policy, metrics, known, banks))
 
         async def ledger_trouble() -> str | None:
             try:
@@ -291,6 +316,8 @@ def _count(metrics: Metrics, decided: MediaDecided, routed: Routed, first: bool)
     metrics.decisions.labels(decided.decision.action.value, "yes" if routed.task else "no").inc()
     if routed.task is not None:
         metrics.review_tasks.labels(routed.task.queue).inc()
+    for match in decided.matches:
+        metrics.matches.labels(match.bank, "live" if match.live else "recorded").inc()
     for signal in decided.signals:
         metrics.signals.labels(signal.family.value, signal.status.value).inc()
         if signal.probability is not None:

@@ -64,6 +64,11 @@ class Metrics:
         self.probability = histogram(
             "unmask_signal_probability", "Calibrated probability of scored signals", _PROBABILITY, "family"
         )
+        # Known content: whether banks find anything, whether they flood, and what asking them costs.
+        self.matches = counter("unmask_bank_matches_total", "Matches with banks, counting or recorded", "bank", "mode")
+        self.quarantined = gauge("unmask_quarantined_hashes", "Hashes that match suspiciously much", "bank")
+        self.bank_entries = gauge("unmask_bank_entries", "Hashes or videos in a bank", "bank")
+        self.lookup = histogram("unmask_bank_lookup_seconds", "One upload looked up in all banks", _STAGE_SECONDS)
         # Dependencies.
         self.breaker = gauge("unmask_breaker_state", "Circuit breaker: 0 closed, 1 half open, 2 open", "dependency")
         self.decoder_deaths = counter(
@@ -103,3 +108,10 @@ class Metrics:
             self.decoder_deaths.labels(reason.value)
         for result in ("ok", "error"):
             self.sends.labels(result)
+
+    def banks(self, names: Iterable[str]) -> None:
+        """The banks of this worker: the names come from the operator's file, so the labels are a closed set."""
+        for name in names:
+            for mode in ("live", "recorded"):
+                self.matches.labels(name, mode)
+            self.quarantined.labels(name)

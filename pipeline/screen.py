@@ -18,10 +18,11 @@ from pipeline.detect.port import Findings
 from pipeline.errors import Stage
 from pipeline.events import MediaDecided, MediaUploaded, Versions
 from pipeline.events.ids import decision_id
-from pipeline.events.values import Failure
+from pipeline.events.values import Failure, Family, FrameHash
 from pipeline.fetch.port import Fetch, Media
 from pipeline.fuse import fuse
 from pipeline.ledger.port import KnownContent
+from pipeline.match.match import NOTHING, Recognised
 from pipeline.policy.decide import decide
 from pipeline.policy.file import Policy
 
@@ -35,6 +36,16 @@ Timed = Callable[[Stage], AbstractContextManager[None]]
 Known = Callable[[str, tuple[str, ...]], Awaitable[KnownContent | None]]
 """(sha256, detectors) → what the same detectors found in the same bytes before."""
 
+Recognise = Callable[[str, tuple[FrameHash, ...], str], Awaitable[Recognised]]
+"""(sha256, hashes of frames, media id) → what the banks of known content know of an upload."""
+
+_ORDER = {family: i for i, family in enumerate(Family)}
+
+
+async def no_banks(_sha256: str, _hashes: tuple[FrameHash, ...], _media_id: str) -> Recognised:
+    """Where there are none."""
+    return NOTHING
+
 
 @dataclass(frozen=True, slots=True)
 class Screening:
@@ -47,6 +58,7 @@ class Screening:
     policy: Policy
     detectors: tuple[str, ...]
     timed: Timed
+    recognise: Recognise = no_banks
 
 
 async def screen(upload: MediaUploaded, round_: int, *, now: datetime, within: float, by: Screening) -> MediaDecided:
@@ -70,21 +82,28 @@ async def screen(upload: MediaUploaded, round_: int, *, now: datetime, within: f
         known = await by.known(media.sha256, by.detectors)
         content = known or await _judge(upload.media_id, media, now, until, by)
     with by.timed(Stage.DECIDE):
+        # Of known contents too: banks change.
+        recognised = await by.recognise(media.sha256, content.hashes, upload.media_id)
+        signals = content.signals
+        if recognised.signal is not None:
+            signals = tuple(sorted((*signals, recognised.signal), key=lambda signal: _ORDER[signal.family]))
         return MediaDecided(
             decision_id=decision_id(upload.media_id, round_),
             media_id=upload.media_id,
             round=round_,
             upload=upload,
             decided_at=now,
-            decision=decide(content.signals, upload, by.policy, now),
+            decision=decide(signals, upload, by.policy, now),
             versions=Versions(unmask=VERSION, policy=by.policy.version, detectors=by.detectors),
             sha256=media.sha256,
             size=media.size,
             facts=content.facts,
             sampling=content.sampling,
-            signals=content.signals,
+            signals=signals,
             shadow=content.shadow,
             embedding=content.embedding,
+            hashes=content.hashes,
+            matches=recognised.matches,
             reused_from=known.media_id if known else None,
         )
 
@@ -106,6 +125,7 @@ async def _judge(media_id: str, media: Media, now: datetime, until: float, by: S
         signals=assessment.signals,
         shadow=assessment.shadow,
         embedding=findings.embedding,
+        hashes=findings.hashes,
     )
 
 

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
         None, description="Which detectors run, live or shadow; the default when unset."
     )
 
+    banks_dir: Path | None = Field(None, description="Folder of banks.yaml: known content; no banks when not set.")
+
     kafka_bootstrap_servers: str | None = Field(None, description="host:port,… of an existing cluster.")
     kafka_security_protocol: str = Field("PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.")
     kafka_sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.")

@@ -14,6 +14,7 @@ from functools import partial
 from pipeline.decode.port import Clip
 from pipeline.detect.ask import ask, left
 from pipeline.detect.find_faces import Found
+from pipeline.detect.known_content import frame_hashes
 from pipeline.detect.port import Detector, DetectorReport, Findings, Infer, Probe, ReportStatus, Score, View
 from pipeline.detect.registry import Entry, Registry
 
@@ -28,6 +29,7 @@ async def detect(clip: Clip, registry: Registry, infer: Infer, *, within: float)
     found = await registry.faces(clip, infer, until=min(until, now() + registry.faces_deadline))
     view = View(clip, found.faces)
     async with asyncio.TaskGroup() as group:
+        hashes = group.create_task(asyncio.to_thread(frame_hashes, clip))
         embedding = group.create_task(_embed(clip, registry, infer, min(until, now() + registry.embed_deadline)))
         reports = [
             group.create_task(_report(entry, view, found, infer, min(until, now() + entry.deadline)))
@@ -37,6 +39,7 @@ async def detect(clip: Clip, registry: Registry, infer: Infer, *, within: float)
         reports=tuple(task.result() for task in reports),
         faces=len(found.faces or ()),
         embedding=embedding.result(),
+        hashes=hashes.result(),
         detectors=registry.versions,
     )
 

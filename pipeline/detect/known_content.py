@@ -10,6 +10,9 @@ from pipeline.decode.port import Clip
 from pipeline.events.values import FrameHash
 from pipeline.match.pdq import pdq
 
+HASHES = "pdq@1"
+"""Part of what known contents are stored under: those that were judged without hashes are judged anew."""
+
 
 def frame_hashes(clip: Clip) -> tuple[FrameHash, ...]:
     """One hash per keyframe, of a still image one: about 5 ms each. Empty for sound."""

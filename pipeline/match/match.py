@@ -26,6 +26,17 @@ _MOST_PER_BANK = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Recognised:
+    """What the banks know of one upload. `signal` is None where there are no banks."""
+
+    matches: tuple[Match, ...] = ()
+    signal: Signal | None = None
+
+
+NOTHING = Recognised()
+
+
+@dataclass(frozen=True, slots=True)
 class _Frame:
     """A frame that is good enough to be compared. Frames with the same hash are one."""
 
@@ -41,6 +52,14 @@ class _Found:
     entry: int
     distances: dict[int, int]
     rows: dict[int, set[int]]
+
+
+def recognise(
+    sha256: str, hashes: Sequence[FrameHash], banks: Banks, media_id: str, quarantined: Quarantined = ()
+) -> Recognised:
+    """`match`, with the signal that follows."""
+    matches = match(sha256, hashes, banks, media_id, quarantined)
+    return Recognised(matches, signal(matches, hashes, banks))
 
 
 def match(
