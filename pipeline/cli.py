@@ -25,6 +25,7 @@ from rich.table import Table
 from pipeline import VERSION, log
 from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events.values import Surface
+from pipeline.match.commands import app as banks_app
 from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Screen uploaded media for deepfakes and manipulation, on a Kafka stream.")
@@ -36,6 +37,7 @@ app.add_typer(stack_app, name="stack")
 app.add_typer(topics_app, name="topics")
 app.add_typer(models_app, name="models")
 app.add_typer(policy_app, name="policy")
+app.add_typer(banks_app, name="banks")
 
 out = Console()
 err = Console(stderr=True)
@@ -92,9 +94,14 @@ def settings() -> None:
 def screen(
     files: Annotated[list[Path], typer.Argument(help="Images, videos or sound files.")],
     surface: Annotated[Surface, typer.Option(help="Where the uploads are meant to appear.")] = Surface.POST,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page on the file for people: verdict, evidence, limits. One file only.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge local files through the same stages as the stream, without Kafka."""
+    from pipeline.decode.pool import DecodePool
+    from pipeline.decode.port import DecodeBudget
     from pipeline.local import screen_files, triton_at_hand
     from pipeline.policy.file import load
     from pipeline.show import screened_table
@@ -102,6 +109,8 @@ def screen(
     for path in files:
         if not path.is_file():
             raise UnmaskError(f"no such file: {path}")
+    if report is not None and len(files) != 1:
+        raise UnmaskError("--report is about one file: name one, or leave it out")
     log.configure("error", "console")
     policy = load(Settings().policy_file, Settings().calibration_file)
 
@@ -119,6 +128,15 @@ def screen(
         out.print_json(msgspec.json.encode([each.decided for each in done]).decode())
     else:
         out.print(screened_table(done))
+    if report is not None:
+        from pipeline.report.make import make_report
+
+        async def write() -> str:
+            async with DecodePool(1, DecodeBudget()) as decode:
+                return await make_report(files[0], done[0].decided, policy.fused, decode)
+
+        report.write_text(asyncio.run(write()), encoding="utf-8")
+        err.print(f"report: {report}", highlight=False, soft_wrap=True)
 
 
 @stack_app.command("up")
