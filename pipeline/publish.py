@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -48,8 +48,17 @@ def publish_files(
     yield from uploads
 
 
-def send(config: ClientConfig, records: Iterable[tuple[str, str, Event]]) -> None:
-    """Send (topic, key, event) records and wait until the brokers have all of them. Raises UnmaskError otherwise."""
+def send(
+    config: ClientConfig,
+    records: Iterable[tuple[str, str, Event]],
+    *,
+    source: str = SOURCE,
+    rounds: Mapping[str, int] | None = None,
+) -> None:
+    """Send (topic, key, event) records and wait until the brokers have all of them. Raises UnmaskError otherwise.
+
+    `rounds`: by key, the round that a record of `media.uploaded` opens, where it is not the first.
+    """
     producer = Producer({**config, "acks": "all", "linger.ms": "20"})
     refused: list[str] = []
 
@@ -58,7 +67,7 @@ def send(config: ClientConfig, records: Iterable[tuple[str, str, Event]]) -> Non
             refused.append(str(error))
 
     for topic, key, event in records:
-        pairs = list(headers(event, source=SOURCE, time=datetime.now(UTC)))
+        pairs = list(headers(event, source=source, time=datetime.now(UTC), round_=(rounds or {}).get(key)))
         while True:
             try:
                 producer.produce(topic, key=key, value=encode(event), headers=pairs, on_delivery=delivered)
