@@ -61,6 +61,20 @@ class FaceReader:
         return np.asarray(features[0], np.float32)
 
 
+class FrameReader:
+    """The whole-frame model of training, in this process and on one thread."""
+
+    def __init__(self, models_dir: Path, home: Path, progress: Progress = lambda _: None, threads: int = 1) -> None:
+        """Fetches the pinned source where it is missing. Raises ConfigError."""
+        files = fetch(read_sources(models_dir / "sources.toml"), ["clip-vit-b16"], home, progress)
+        self._encoder = _session(graphs.clip_embedding(graphs.read_clip(onnx.load(files["clip-vit-b16"]))), threads)
+
+    def features(self, frame: Image) -> NDArray[np.float32]:
+        """The features of one frame (224 × 224 × 3)."""
+        (features,) = self._encoder.run(["features"], {"image": frame[None]})
+        return np.asarray(features[0], np.float32)
+
+
 def read_image(path: Path) -> Image | None:
     """A picture as RGB, or None when it cannot be decoded."""
     pixels: Any = cv2.imread(str(path), cv2.IMREAD_COLOR)
