@@ -30,9 +30,10 @@ from pipeline.agents.worker import WorkerApp, attach, sender, worker_app
 from pipeline.breaker import Breaker, BreakerPolicy, State
 from pipeline.decode.pool import DecodePool, DecodeUsage
 from pipeline.decode.port import Clip, DecodeBudget
+from pipeline.decode.sampling import version as sampling_version
 from pipeline.detect.ensemble import detect
 from pipeline.detect.known_content import HASHES
-from pipeline.detect.port import Findings, Infer, ModelSpec, Tensors
+from pipeline.detect.port import Closer, Findings, Infer, ModelSpec, Tensors
 from pipeline.detect.registry import load as load_registry
 from pipeline.detect.triton import Triton
 from pipeline.errors import Reason, Stage, Transient, UnmaskError
@@ -117,6 +118,11 @@ async def screening(
             max_side=settings.decode_max_side,
             wall_seconds=settings.decode_wall_seconds,
             memory_bytes=settings.decode_memory_bytes,
+            cpu_seconds=settings.decode_cpu_seconds,
+            audio_seconds=settings.decode_audio_seconds,
+            forward_frames=settings.decode_forward_frames,
+            closer_frames=settings.decode_closer_frames,
+            native_side=settings.decode_native_side,
         )
         observe = partial(_count_deaths, metrics)
         pool = await parts.enter_async_context(DecodePool(settings.decode_workers, budget, observe=observe))
@@ -131,8 +137,8 @@ async def screening(
             triton, breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, _level(metrics, "triton"))
         )
 
-        async def ask(clip: Clip, within: float) -> Findings:
-            return await detect(clip, registry, infer, within=within)
+        async def ask(clip: Clip, closer: Closer, within: float) -> Findings:
+            return await detect(clip, registry, infer, closer=closer, within=within)
 
         yield (
             Screening(
@@ -141,7 +147,7 @@ async def screening(
                 detect=ask,
                 known=known,
                 policy=policy,
-                detectors=tuple(sorted((*registry.versions, policy.fusion_version, HASHES))),
+                detectors=tuple(sorted((*registry.versions, policy.fusion_version, HASHES, sampling_version(budget)))),
                 timed=_timer(metrics),
                 recognise=banks.recognise,
             ),

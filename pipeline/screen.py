@@ -7,14 +7,16 @@ upload's context: no decoding, no inference.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from pipeline import VERSION
-from pipeline.decode.port import Clip, Decode
-from pipeline.detect.port import Findings
+from pipeline.decode.port import Clip, Decode, Span, Window
+from pipeline.detect.port import Closer, Findings
 from pipeline.errors import Stage
 from pipeline.events import MediaDecided, MediaUploaded, Versions
 from pipeline.events.ids import decision_id
@@ -26,8 +28,8 @@ from pipeline.match.match import NOTHING, Recognised
 from pipeline.policy.decide import decide
 from pipeline.policy.file import Policy
 
-Detect = Callable[[Clip, float], Awaitable[Findings]]
-"""(clip, seconds left) → what all detectors say."""
+Detect = Callable[[Clip, Closer, float], Awaitable[Findings]]
+"""(clip, how to look closely at it, seconds left) → what all detectors say."""
 
 Timed = Callable[[Stage], AbstractContextManager[None]]
 """Observes how long a stage takes."""
@@ -104,6 +106,8 @@ async def screen(upload: MediaUploaded, round_: int, *, now: datetime, within: f
             embedding=content.embedding,
             hashes=content.hashes,
             matches=recognised.matches,
+            agreement=content.agreement,
+            face_features=content.face_features,
             reused_from=known.media_id if known else None,
         )
 
@@ -111,8 +115,12 @@ async def screen(upload: MediaUploaded, round_: int, *, now: datetime, within: f
 async def _judge(media_id: str, media: Media, now: datetime, until: float, by: Screening) -> KnownContent:
     with by.timed(Stage.DECODE):
         clip = await by.decode(media.path)
+
+    async def closer(spans: Sequence[Span]) -> tuple[Window, ...]:
+        return await by.decode.closer(media.path, spans, len(clip.keyframes))
+
     with by.timed(Stage.DETECT):
-        findings = await by.detect(clip, max(0.0, until - time.monotonic()))
+        findings = await by.detect(clip, closer, max(0.0, until - time.monotonic()))
     assessment = fuse(findings, by.policy.fused, clip.facts)
     return KnownContent(
         sha256=media.sha256,
@@ -121,11 +129,13 @@ async def _judge(media_id: str, media: Media, now: datetime, until: float, by: S
         judged_at=now,
         size=media.size,
         facts=clip.facts,
-        sampling=clip.sampling,
+        sampling=msgspec.structs.replace(clip.sampling, windows=findings.windows),
         signals=assessment.signals,
         shadow=assessment.shadow,
         embedding=findings.embedding,
         hashes=findings.hashes,
+        agreement=assessment.agreement,
+        face_features=findings.face_features,
     )
 
 

@@ -76,6 +76,15 @@ class Settings(BaseSettings):
     decode_workers: int = Field(2, ge=1, description="Decoder child processes per worker.")
     decode_frames: int = Field(24, ge=1, description="Keyframes looked at per upload.")
     decode_max_side: int = Field(1280, ge=64, description="Long side, pixels, of the frames that detectors see.")
+    decode_audio_seconds: float = Field(120.0, ge=0, description="Seconds of sound listened to per upload.")
+    decode_forward_frames: int = Field(
+        600, ge=0, description="Frames decoded to look between keyframes that are far apart; 0: keyframes only."
+    )
+    decode_closer_frames: int = Field(150, ge=0, description="Frames of a closer look per video; 0: none is taken.")
+    decode_native_side: int = Field(
+        768, ge=0, description="Longest side, pixels, of the unscaled part of a frame, for traces of editing; 0: none."
+    )
+    decode_cpu_seconds: int = Field(60, ge=1, description="CPU seconds of one decoder child.")
     decode_wall_seconds: float = Field(60.0, gt=0, description="Longest decode, seconds.")
     decode_memory_bytes: int = Field(3 * 1024**3, ge=1, description="Address space of a decoder child.")
 

@@ -6,8 +6,10 @@ longer than `largest_gap` cannot have been missed entirely.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from itertools import pairwise
 
 from pipeline.decode.port import DecodeBudget
@@ -89,11 +91,29 @@ def manifest(
         looked_at=tuple(round(at, 3) for at in looked_at),
         largest_gap=round(largest_gap(looked_at, duration), 3) if duration and looked_at else None,
         frame_budget=budget.frames,
+        closer_budget=budget.closer_frames,
         audio_seconds=round(audio_seconds, 3),
         audio_budget=budget.audio_seconds,
         complete=complete,
         notes=tuple(notes),
     )
+
+
+_COSTS = frozenset({"memory_bytes", "cpu_seconds", "wall_seconds"})
+"""What bounds decoding and changes nothing of what it yields."""
+
+
+def version(budget: DecodeBudget) -> str:
+    """What findings depend on besides the detectors: `decode@1`, with a digest of what is not as it ships.
+
+    Changes whenever the same bytes may be sampled in another way, so that known contents are judged anew.
+    """
+    changed = [
+        (one.name, getattr(budget, one.name))
+        for one in fields(budget)
+        if one.name not in _COSTS and getattr(budget, one.name) != one.default
+    ]
+    return "decode@1" + (f"+{hashlib.sha256(repr(changed).encode()).hexdigest()[:8]}" if changed else "")
 
 
 def _nearest(times: Sequence[float], moment: float) -> int:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
+from pipeline.detect.closer import LookCloser
 from pipeline.detect.embed import Embed
 from pipeline.detect.face_forgery import FaceForgery
 from pipeline.detect.find_faces import FindFaces
+from pipeline.detect.follow_faces import FollowFaces
 from pipeline.detect.generator_metadata import GeneratorMetadata
+from pipeline.detect.hear_speech import HearSpeech
+from pipeline.detect.mesh import FACE_EMBEDDING
 from pipeline.detect.nudity import Nudity
 from pipeline.detect.port import Detector, Mode, ModelSpec
 from pipeline.errors import ConfigError
@@ -45,20 +49,36 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Everything that is asked about a clip. `faces` and `embed` come before and beside the detectors."""
+    """Everything that is asked about a clip.
+
+    `faces` and `speech` come before the detectors, `embed` beside them; `closer` says where to look closely, which may
+    take the decoder `closer_deadline` seconds, and `follow` follows the faces there.
+    """
 
     faces: FindFaces
     faces_deadline: float
     embed: Embed
     embed_deadline: float
     entries: tuple[Entry, ...]
+    speech: HearSpeech = field(default_factory=HearSpeech)
+    speech_deadline: float = 20.0
+    closer: LookCloser = field(default_factory=LookCloser)
+    closer_deadline: float = 40.0
+    follow: FollowFaces = field(default_factory=FollowFaces)
+    follow_deadline: float = 40.0
 
     @property
     def models(self) -> tuple[tuple[str, ModelSpec], ...]:
         """Who asks which model, in the order of asking."""
         asked = [(entry.detector.name, entry.detector.model) for entry in self.entries]
         known = [(name, model) for name, model in asked if model is not None]
-        return ((self.faces.name, self.faces.model), *known, (self.embed.name, self.embed.model))
+        steps = (
+            (self.faces.name, self.faces.model),
+            (self.faces.name, FACE_EMBEDDING),
+            (self.speech.name, self.speech.model),
+            (self.follow.name, self.follow.model),
+        )
+        return (*steps, *known, (self.embed.name, self.embed.model))
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -66,8 +86,8 @@ class Registry:
 
         So a version also tells options that are not the default (`+` and a digest of them) and the shadow mode.
         """
-        found = [_version(self.faces.name, self.faces.version, self.faces)]
-        found.append(_version(self.embed.name, self.embed.version, self.embed))
+        steps = (self.faces, self.speech, self.embed, self.closer, self.follow)
+        found = [_version(step.name, step.version, step) for step in steps]
         for entry in self.entries:
             shadow = "+shadow" if entry.mode is Mode.SHADOW else ""
             found.append(_version(entry.detector.name, entry.detector.version, entry.detector) + shadow)
@@ -76,14 +96,12 @@ class Registry:
 
 def _version(name: str, version: str, made: object) -> str:
     options = fields(made) if is_dataclass(made) else ()
-    changed = [
-        (field.name, getattr(made, field.name)) for field in options if getattr(made, field.name) != field.default
-    ]
+    changed = [(one.name, getattr(made, one.name)) for one in options if getattr(made, one.name) != one.default]
     own = f"+{hashlib.sha256(repr(changed).encode()).hexdigest()[:8]}" if changed else ""
     return f"{name}@{version}{own}"
 
 
-class _Step(msgspec.Struct, forbid_unknown_fields=True):
+class _Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline: float
     options: dict[str, Any] = {}
 
@@ -99,6 +117,9 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     find_faces: _Step
     embed: _Step
     detectors: list[_Line]
+    hear_speech: _Step = _Step(deadline=20.0)
+    closer: _Step = _Step(deadline=40.0)
+    follow_faces: _Step = _Step(deadline=40.0)
 
 
 def load(path: Path | None = None) -> Registry:
@@ -129,6 +150,12 @@ def parse(text: str) -> Registry:
         embed=_made("embed", Embed, file.embed.options),
         embed_deadline=_deadline("embed", file.embed.deadline),
         entries=tuple(map(_entry, file.detectors)),
+        speech=_made("hear_speech", HearSpeech, file.hear_speech.options),
+        speech_deadline=_deadline("hear_speech", file.hear_speech.deadline),
+        closer=_made("closer", LookCloser, file.closer.options),
+        closer_deadline=_deadline("closer", file.closer.deadline),
+        follow=_made("follow_faces", FollowFaces, file.follow_faces.options),
+        follow_deadline=_deadline("follow_faces", file.follow_faces.deadline),
     )
 
 
@@ -143,7 +170,7 @@ def _entry(line: _Line) -> Entry:
 
 def _made(name: str, kind: Callable[..., T], options: Mapping[str, Any]) -> T:
     """A detector is a frozen dataclass; its fields are its options."""
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     if unknown := sorted(set(options) - set(known)):
         raise ConfigError(f"{name}: unknown option {', '.join(unknown)}; there are {', '.join(known) or 'none'}")
     try:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pipeline.events import MediaDecided, MediaUploaded, ReviewDecided, ReviewRequested, Versions
 from pipeline.events.values import (
+    Agreement,
     Family,
     FrameHash,
     MediaFacts,
@@ -45,6 +46,8 @@ class KnownContent(Struct, frozen=True):
     shadow: tuple[Signal, ...] = ()
     embedding: bytes | None = None
     hashes: tuple[FrameHash, ...] = ()
+    agreement: tuple[Agreement, ...] = ()
+    face_features: bytes | None = None
 
 
 def known_from(decided: MediaDecided) -> KnownContent | None:
@@ -69,6 +72,8 @@ def known_from(decided: MediaDecided) -> KnownContent | None:
         shadow=decided.shadow,
         embedding=decided.embedding,
         hashes=decided.hashes,
+        agreement=decided.agreement,
+        face_features=decided.face_features,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.decode.port import Clip
-from pipeline.detect.port import DetectorReport, Findings, Mode, ReportStatus, Score
+from pipeline.detect.port import Closer, DetectorReport, Findings, Mode, ReportStatus, Score
 from pipeline.errors import Permanent, Reason, Stage
 from pipeline.events import MediaUploaded
 from pipeline.events.values import Action, Failure, Family, SignalStatus
@@ -47,7 +47,7 @@ class Bench:
         self.stages: list[Stage] = []
         self.store: dict[tuple[str, tuple[str, ...]], KnownContent] = {}
 
-        async def detect(_: Clip, within: float) -> Findings:
+        async def detect(_: Clip, closer: Closer, within: float) -> Findings:
             assert within > 0
             self.detected += 1
             return found

@@ -60,9 +60,10 @@ def test_versions_tell_what_changes_the_findings():
 
 def test_the_models_that_are_asked_are_told():
     """Each with who asks; a detector without a model asks none."""
-    asked = {asker: model.name for asker, model in load().models}
-    assert asked["find_faces"] == "face_detector"
-    assert "generator_metadata" not in asked
+    asked = {(asker, model.name) for asker, model in load().models}
+    assert ("find_faces", "face_detector") in asked
+    assert ("follow_faces", "face_mesh") in asked
+    assert "generator_metadata" not in {asker for asker, _ in asked}
 
 
 @pytest.mark.parametrize(
