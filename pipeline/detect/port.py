@@ -76,7 +76,7 @@ class MeshedFace:
 class Track:
     """One person through one window, frame after frame, without a gap of more than a few frames.
 
-    `person`: the track number of the same face among the keyframes, when one overlaps. `embeddings`: n × 192 float32
+    `person`: the track number of the same face among the keyframes, when one overlaps. `embeddings`: n × 256 float32
     of unit length, of the frames `embedded` (indices into `faces`).
     """
 
