@@ -28,7 +28,7 @@ Affine = NDArray[np.float64]
 
 POINTS, IRIS = 478, 468
 CROP = 192
-BOX_MARGIN = 1.5
+BOX_MARGIN = 1.35
 """Side of the crop over the longer side of the detector's box."""
 MESH_MARGIN = 1.5
 """Side of the crop over the longer side of the bounds of the last mesh (MediaPipe's own value)."""
@@ -51,7 +51,7 @@ FACE_MESH = ModelSpec(
 FACE_EMBEDDING = ModelSpec(
     "face_embedding",
     inputs=(TensorSpec("face", "UINT8", (EMBEDDING, EMBEDDING, 3)),),
-    outputs=(TensorSpec("embedding", "FP32", (192,)),),
+    outputs=(TensorSpec("embedding", "FP32", (256,)),),
     max_batch=16,
 )
 

@@ -167,7 +167,7 @@ _RECIPES = (
     ),
     _Recipe(
         "face_embedding",
-        ("mobilefacenet", "mobilefacenet-weights"),
+        ("mobileface", "mobileface-weights"),
         lambda files, _: mesh_graphs.face_embedding(_network(files)),
         code=_TFJS,
     ),

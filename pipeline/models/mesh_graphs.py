@@ -10,6 +10,7 @@ ONNX has one for it (GridSample).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,15 +25,14 @@ from pipeline.models.graphs import _pixels, _value, _values
 from pipeline.models.tfjs import Network
 
 MESH_SIDE, MESH_POINTS = 192, 468
-EMBEDDING_SIDE, EMBEDDING_SIZE = 112, 192
-EMBEDDING_CENTRE, EMBEDDING_SPAN = 127.5, 128.0
-"""What the embedding was trained on: (pixel − 127.5) / 128."""
+EMBEDDING_SIDE, EMBEDDING_SIZE = 112, 256
 
 _WHERE = "StatefulPartitionedCall/functional_1/"
 _EARLY = _WHERE + "p_re_lu_3/Relu"
 _MESH = _WHERE + "output_mesh/BiasAdd"
 _PRESENCE = _WHERE + "activation_faceflag/Sigmoid"
-_EMBEDDING = "MobileFaceNet/Logits/LinearConv1x1/BatchNorm/FusedBatchNorm"
+_LAST, _DENSE, _GAIN, _BIAS = "add_16", "dense/kernel", "batchnorm0/mul", "batchnorm0/sub"
+"""The embedding's last map (4 × 4 × 128), and what makes 256 numbers of it."""
 
 _MAP, _CUT = 48, 16
 """Sides of the early feature map and of what is cut out of it; a cell of the map is four pixels of the crop."""
@@ -94,10 +94,11 @@ def face_embedding(network: Network) -> onnx.ModelProto:
     """Aligned faces in (`face`, batch × 112 × 112 × 3), an embedding of unit length out: a dot product is a cosine."""
     graph = Writer()
     pixels = graph("Transpose", graph("Cast", "face", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
-    centred = graph("Sub", pixels, graph.const(np.array(EMBEDDING_CENTRE, np.float32)))
-    x = graph("Mul", centred, graph.const(np.array(1 / EMBEDDING_SPAN, np.float32)))
-    (last,) = tfjs.write(graph, tfjs.join_prelu(network), {"img_inputs": x}, [_EMBEDDING])
-    flat = graph("Reshape", last, graph.const(np.array([-1, EMBEDDING_SIZE])))
+    (last,) = tfjs.write(graph, tfjs.join_prelu(network), {"data": pixels}, [_LAST])
+    dense, gain, bias = _constants(network, "face embedding", (_DENSE, _GAIN, _BIAS))
+    # Published for rows of height × width × channels; here channels come first.
+    kernel = (dense * gain).reshape(4, 4, -1, EMBEDDING_SIZE).transpose(2, 0, 1, 3).reshape(-1, EMBEDDING_SIZE)
+    flat = graph("Gemm", graph("Flatten", last), graph.const(kernel), graph.const(bias))
     graph.name_output("embedding", graph("LpNormalization", flat, axis=-1, p=2))
     return graph.model(
         "face_embedding",
@@ -134,12 +135,16 @@ def _placements(graph: Writer, network: Network, mesh: str) -> tuple[str, str]:
 def _around(network: Network) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """The mesh points of each region, 3 × 80; shorter lists are filled up with their last point."""
     names = [f"{_WHERE}landmarks_to_transform_matrix_{region.published}/GatherV2/indices" for region in _REGIONS]
-    missing = [name for name in names if name not in network.constants]
-    if missing:
-        raise ConfigError(f"the face mesh is not the graph that was expected: no {', '.join(missing)}")
-    lists = [network.constants[name].astype(np.int64) for name in names]
+    lists = [indices.astype(np.int64) for indices in _constants(network, "face mesh", names)]
     longest = max(map(len, lists))
     return np.stack([np.pad(indices, (0, longest - len(indices)), mode="edge") for indices in lists])
+
+
+def _constants(network: Network, what: str, names: Sequence[str]) -> list[tfjs.Array]:
+    missing = [name for name in names if name not in network.constants]
+    if missing:
+        raise ConfigError(f"the {what} is not the graph that was expected: no {', '.join(missing)}")
+    return [network.constants[name] for name in names]
 
 
 def _cuts(graph: Writer, early: str, matrices: str, shifts: str) -> list[str]:
@@ -160,10 +165,7 @@ def _cuts(graph: Writer, early: str, matrices: str, shifts: str) -> list[str]:
     all_cuts = graph("GridSample", early, grid, mode="bilinear", padding_mode="zeros", align_corners=1)
     bounds = [np.array([i * _CUT]) for i in range(len(_REGIONS) + 1)]
     axis = graph.const(np.array([2]))
-    return [
-        graph("Slice", all_cuts, graph.const(first), graph.const(last), axis)
-        for first, last in pairwise(bounds)
-    ]
+    return [graph("Slice", all_cuts, graph.const(first), graph.const(last), axis) for first, last in pairwise(bounds)]
 
 
 def _back(graph: Writer, points: str, matrix: str, shift: str) -> str:

@@ -107,33 +107,25 @@ def read(topology: bytes, weights: bytes) -> Network:
 
 
 def join_prelu(network: Network) -> Network:
-    """The network with Relu(x) + c · (x − |x|) written as what it stands for: a parametric Relu of slope 2c.
+    """The network with max(0, x) + slope · min(0, x), as exporters write it, as the one Prelu that it is."""
+    nodes = dict(network.nodes)
 
-    Exporters without a Prelu write one so. Where the Relu was fused onto the convolution before it, as TensorFlow.js'
-    converter does with a depthwise one, all three branches read the rectified value: the slope is lost, and the
-    exported network is not the one that was trained. The Relu is taken off again, so that the slope counts.
-    """
-    nodes, constants = dict(network.nodes), dict(network.constants)
+    def bounded(name: str, operator: str) -> str | None:
+        """x, where the node of that name is `operator`(0, x)."""
+        node = network.nodes.get(name)
+        if node is None or node.operator != operator:
+            return None
+        bound = network.constants.get(node.inputs[0])
+        return node.inputs[1] if bound is not None and not bound.any() else None
+
     for name, node in network.nodes.items():
-        if node.operator not in ("Add", "AddV2") or len(node.inputs) != 2:
+        scaled = network.nodes.get(node.inputs[1]) if node.operator == "AddV2" else None
+        if scaled is None or scaled.operator != "Mul" or scaled.inputs[0] not in network.constants:
             continue
-        positive, scaled = (network.nodes.get(part) for part in node.inputs)
-        if positive is None or scaled is None or scaled.operator != "Mul":
-            continue
-        sub, slope = network.nodes.get(scaled.inputs[0]), network.constants.get(scaled.inputs[1])
-        if sub is None or sub.operator != "Sub" or slope is None:
-            continue
-        magnitude = network.nodes.get(sub.inputs[1])
-        if magnitude is None or magnitude.operator != "Abs" or magnitude.inputs != sub.inputs[:1]:
-            continue
-        source = sub.inputs[0]
-        if positive.name == source and positive.then[-1:] == ("Relu",):
-            nodes[source] = replace(positive, then=positive.then[:-1])
-        elif positive.operator != "Relu" or positive.inputs != (source,):
-            continue
-        constants[f"{name}/slope"] = 2 * slope
-        nodes[name] = Node(name, "Prelu", (source, f"{name}/slope"))
-    return Network(nodes, constants)
+        source = bounded(node.inputs[0], "Maximum")
+        if source is not None and bounded(scaled.inputs[1], "Minimum") == source:
+            nodes[name] = Node(name, "Prelu", (source, scaled.inputs[0]))
+    return Network(nodes, network.constants)
 
 
 def write(writer: Writer, network: Network, known: Mapping[str, str], wanted: Sequence[str]) -> list[str]:
