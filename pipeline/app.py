@@ -123,6 +123,7 @@ async def screening(
             forward_frames=settings.decode_forward_frames,
             closer_frames=settings.decode_closer_frames,
             native_side=settings.decode_native_side,
+            trust_anchors=str(settings.trust_anchors) if settings.trust_anchors else None,
         )
         observe = partial(_count_deaths, metrics)
         pool = await parts.enter_async_context(DecodePool(settings.decode_workers, budget, observe=observe))

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     s3_access_key_id: str | None = Field(None, description="Access key; the usual AWS sources when not set.")
     s3_secret_access_key: SecretStr | None = Field(None, description="Secret key; the usual AWS sources when not set.")
 
+    trust_anchors: Path | None = Field(
+        None, description="Certificates (PEM) that may vouch for Content Credentials; when not set nobody is trusted."
+    )
     decode_workers: int = Field(2, ge=1, description="Decoder child processes per worker.")
     decode_frames: int = Field(24, ge=1, description="Keyframes looked at per upload.")
     decode_max_side: int = Field(1280, ge=64, description="Long side, pixels, of the frames that detectors see.")

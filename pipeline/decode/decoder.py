@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from pipeline.decode import images, pyav
 from pipeline.decode.handover import Look, Outbox, Report, WindowAt
 from pipeline.decode.port import DecodeBudget, Span
 from pipeline.decode.sniff import HEAD, Shape, sniff
 from pipeline.errors import Permanent, Reason, Stage
+from pipeline.provenance.content_credentials import read_credentials
 
 
 def decode(fd: int, budget: DecodeBudget, out: Outbox) -> Report:
@@ -23,8 +26,11 @@ def decode(fd: int, budget: DecodeBudget, out: Outbox) -> Report:
     os.lseek(fd, 0, os.SEEK_SET)
     with open(fd, "rb", buffering=0, closefd=False) as file:
         if found.shape is Shape.IMAGE:
-            return images.decode(file, found.name, budget, out)
-        return pyav.decode(file, budget, out, known=found.shape is Shape.TIMELINE)
+            report = images.decode(file, found.name, budget, out)
+        else:
+            report = pyav.decode(file, budget, out, known=found.shape is Shape.TIMELINE)
+        credentials = read_credentials(file, found.mime, budget.trust_anchors) if found.mime else None
+        return replace(report, facts=replace(report.facts, credentials=credentials))
 
 
 def closer(fd: int, spans: Sequence[Span], budget: DecodeBudget, out: Outbox) -> Look:

@@ -106,9 +106,16 @@ def _still(picture: Image.Image, file: BinaryIO, budget: DecodeBudget, out: Outb
         rotation=_QUARTERS.get(orientation, 0),
         tracks=(TrackFacts(kind="image", codec=name, width=width, height=height),),
         metadata=metadata,
+        quantization=_quantization(picture),
     )
     manifest = sampling.manifest(DECODER, budget, looked_at=(0.0,), complete=True)
     return Report(facts, manifest, (frame,))
+
+
+def _quantization(picture: Image.Image) -> tuple[tuple[int, ...], ...]:
+    """A JPEG's tables, in natural order; nothing for other formats."""
+    tables = getattr(picture, "quantization", None) or {}
+    return tuple(tuple(int(step) for step in table) for _, table in sorted(tables.items()) if len(table) == 64)
 
 
 def _animation(picture: Image.Image, count: int, budget: DecodeBudget, out: Outbox) -> Report:

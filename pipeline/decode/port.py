@@ -98,9 +98,10 @@ class DecodeBudget:
     `max_duration` in seconds; `audio_seconds` of sound are decoded from the start. Where the keyframes are used
     up, frames are left and a stretch of more than `longest_gap` seconds has not been looked at, up to `forward_frames`
     are decoded from the keyframes on to look into it (0: keyframes only): one keyframe cannot hide the rest.
-    `closer_frames` more, at most `closer_side` pixels on the long side, may be asked for in spans, for which at most
-    `closer_decoded` frames are decoded. `native_side`: longest side of the unscaled part of a frame (0: none is kept).
-    `trust_anchors`: PEM file of those who may vouch for Content Credentials.
+    `closer_frames` more may be asked for in spans, for which at most `closer_decoded` frames are decoded; those of more
+    than `closer_side`² pixels are scaled to `closer_side` on the long side. `native_side`: longest side of the unscaled
+    part of a frame (0: none is kept). `trust_anchors`: PEM file of those who may vouch for Content Credentials; in a
+    child, what it says.
     """
 
     frames: int = 24

@@ -29,6 +29,26 @@ class Sniffed:
     shape: Shape
     name: str
 
+    @property
+    def mime(self) -> str | None:
+        """The media type, where Content Credentials have been defined for it."""
+        return _MIME.get(self.name)
+
+
+_MIME = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+    "HEIF": "image/heif",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "avi": "video/avi",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+}
 
 _IMAGES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),

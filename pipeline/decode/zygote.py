@@ -21,6 +21,8 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn, Protocol, cast
 
 import msgspec
@@ -88,6 +90,8 @@ def main() -> None:
     """Serve orders until the pool goes away."""
     control = socket.socket(fileno=int(sys.argv[1]))
     budget = msgspec.json.decode(sys.argv[2], type=DecodeBudget)
+    if budget.trust_anchors:  # children open no files: they are given what the file says
+        budget = replace(budget, trust_anchors=Path(budget.trust_anchors).read_text(encoding="ascii"))
     decoder = cast("Decoder", importlib.import_module(sys.argv[3]))
     isolated = sandbox.isolate()
     gc.collect()

@@ -21,6 +21,7 @@ from pipeline.detect.hear_speech import HearSpeech
 from pipeline.detect.mesh import FACE_EMBEDDING
 from pipeline.detect.nudity import Nudity
 from pipeline.detect.port import Detector, Mode, ModelSpec
+from pipeline.detect.provenance import Provenance
 from pipeline.errors import ConfigError
 
 DETECTORS: Mapping[str, Callable[..., Detector]] = {
@@ -29,6 +30,7 @@ DETECTORS: Mapping[str, Callable[..., Detector]] = {
         FaceForgery,
         Nudity,
         GeneratorMetadata,
+        Provenance,
     )
 }
 """Every detector there is, by the name that the detectors file uses."""

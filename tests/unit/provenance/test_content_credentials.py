@@ -1,0 +1,99 @@
+"""Content Credentials: four states, in words, of files that are signed here on the spot."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from pipeline.events.values import CredentialState
+from pipeline.provenance.content_credentials import interpreted, read_credentials
+from tests.credentials import GENERATED, authority, photograph, signed
+
+
+@pytest.fixture(scope="module")
+def files():
+    maker = authority()
+    return maker, signed(photograph(), maker, [GENERATED])
+
+
+def read(data: bytes, anchors: str | None = None):
+    return read_credentials(io.BytesIO(data), "image/jpeg", anchors)
+
+
+def test_a_file_without_any():
+    """Most files have none."""
+    assert read(photograph()).state is CredentialState.ABSENT
+
+
+def test_intact_and_vouched_for_by_nobody(files):
+    """Intact credentials are untrusted as long as no anchor vouches for the signer."""
+    _, data = files
+    found = read(data)
+    assert found.state is CredentialState.UNTRUSTED
+    assert found.codes == ("signingCredential.untrusted",)
+    assert (found.issuer, found.generator) == ("Test Camera Works", "Test Camera 1.0")
+
+
+def test_trusted(files):
+    """With the signer's authority among the anchors they are trusted, and say what was done."""
+    maker, data = files
+    found = read(data, maker.root)
+    assert (found.state, found.codes) == (CredentialState.TRUSTED, ())
+    assert found.actions == ("created (trainedAlgorithmicMedia) with A Generator 2",)
+    assert found.source_types == ("trainedAlgorithmicMedia",)
+
+
+def test_somebody_elses_authority_does_not_vouch(files):
+    """Another root is another root, whatever its name."""
+    assert read(files[1], authority().root).state is CredentialState.UNTRUSTED
+
+
+def test_changed_after_signing(files):
+    """One flipped bit of the picture, and the data hash no longer fits."""
+    maker, data = files
+    changed = bytearray(data)
+    changed[-2000] ^= 1
+    found = read(bytes(changed), maker.root)
+    assert found.state is CredentialState.INVALID
+    assert "assertion.dataHash.mismatch" in found.codes
+
+
+def test_a_mention_is_no_manifest():
+    """A file that merely holds the letters has no credentials."""
+    assert read(photograph() + b"c2pa").state is CredentialState.ABSENT
+
+
+def test_a_store_that_cannot_be_read(files):
+    """A torn manifest is invalid, with the library's word for it, and never an exception."""
+    _, data = files
+    at = data.index(b"c2pa")
+    found = read(data[:at] + bytes(200) + data[at + 200 :])
+    assert found.state in (CredentialState.INVALID, CredentialState.ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("store", "state"),
+    [
+        ({}, CredentialState.UNTRUSTED),
+        ({"validation_state": "Trusted"}, CredentialState.TRUSTED),
+        ({"validation_state": "Invalid"}, CredentialState.INVALID),
+        ({"validation_status": [{"code": "claimSignature.mismatch"}]}, CredentialState.INVALID),
+        (
+            {"validation_state": "Valid", "validation_status": [{"code": "signingCredential.expired"}]},
+            CredentialState.UNTRUSTED,
+        ),
+    ],
+)
+def test_states(store, state):
+    """Only what the library calls trusted, without a failure, is trusted; an expired signer is not broken."""
+    assert interpreted(store).state is state
+
+
+def test_a_strangers_words_are_bounded():
+    """Control characters go, endless text is cut, endless lists end."""
+    action = {"action": "evil\x00" * 99, "softwareAgent": "x" * 9999}
+    manifest = {"assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action] * 999}}]}
+    found = interpreted({"active_manifest": "m", "manifests": {"m": manifest}})
+    assert len(found.actions) == 24
+    assert all(len(told) < 300 and "\x00" not in told for told in found.actions)
