@@ -46,7 +46,8 @@ class FindFaces:
 
     Args:
         frames: keyframes looked at, spread over the clip.
-        longest: the long side, pixels, that a frame is shrunk to; faces under about 10 pixels there are not found.
+        longest: the long side, pixels, that a still is shrunk to; faces under about 10 pixels there are not found.
+        moving: the same for frames of a video: there are many, and few matter whose faces are small.
         again: the long side at which a frame without a face is looked at once more: a face that fills the frame, as in
             a profile picture, is too large to be found at the first.
         min_score: the detector's own score from which something is a face.
@@ -58,6 +59,7 @@ class FindFaces:
 
     frames: int = 24
     longest: int = 640
+    moving: int = 448
     again: int = 256
     min_score: float = 0.5
     same_face: float = 0.3
@@ -80,8 +82,8 @@ class FindFaces:
     )
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.at_once < 1 or min(self.longest, self.again) < 32:
-            raise ValueError("frames and at_once must be at least 1, longest and again at least 32")
+        if self.frames < 1 or self.at_once < 1 or min(self.longest, self.moving, self.again) < 32:
+            raise ValueError("frames and at_once must be at least 1, longest, moving and again at least 32")
         if not (0 <= self.min_score < 1 and 0 < self.same_face <= 1 and 0 < self.same_person <= 1):
             raise ValueError("min_score, same_face and same_person are shares")
         if self.compared < 0:
@@ -93,7 +95,7 @@ class FindFaces:
         if not frames:
             return Found(())
         questions: list[Callable[[], Awaitable[list[Face]]]] = [
-            partial(self._look, frame, infer, until) for frame in frames
+            partial(self._look, frame, self._side(clip), infer, until) for frame in frames
         ]
         answers = await ask(questions, until=until, at_once=self.at_once)
         coverage = answers.answered / len(frames)
@@ -130,12 +132,15 @@ class FindFaces:
         return {face.track: each for face, each in zip(chosen, given, strict=False) if face.track is not None}
 
     async def look(self, frame: Keyframe, infer: Infer, *, until: float) -> list[Face]:
-        """The faces of one frame, best first. Raises as `infer` does."""
-        return await self._look(frame, infer, until)
+        """The faces of one frame of a video, best first. Raises as `infer` does."""
+        return await self._look(frame, self.moving, infer, until)
 
-    async def _look(self, frame: Keyframe, infer: Infer, until: float) -> list[Face]:
-        faces = await self._look_at(self.longest, frame, infer, until)
-        if not faces and self.again < min(self.longest, max(frame.image.shape[:2])):
+    def _side(self, clip: Clip) -> int:
+        return self.longest if clip.facts.kind is MediaKind.IMAGE else self.moving
+
+    async def _look(self, frame: Keyframe, longest: int, infer: Infer, until: float) -> list[Face]:
+        faces = await self._look_at(longest, frame, infer, until)
+        if not faces and self.again < min(longest, max(frame.image.shape[:2])):
             faces = await self._look_at(self.again, frame, infer, until)
         return faces
 

@@ -119,8 +119,8 @@ class FollowFaces:
     faces: int = 3
     smallest_face: int = 48
     anchor: float = 0.4
-    again: float = 1.2
-    embed: float = 0.4
+    again: float = 2.0
+    embed: float = 0.8
     presence: float = 0.5
     same_face: float = 0.3
     same_person: float = 0.5
