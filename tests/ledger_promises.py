@@ -16,15 +16,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.events import OutcomeStatus
-from pipeline.events.values import Action, Failure, SignalStatus
+from pipeline.events.values import Action, Failure, FrameHash, Match, SignalStatus
 from pipeline.ledger import ledger as ledger_module
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.port import LedgerCounts, SettledReview, TaskState
+from pipeline.ledger.port import LedgerCounts, RecentUpload, SettledReview, TaskState
 from pipeline.ledger.tables import SCHEMA, metadata
+from pipeline.match.flood import Counted, Quarantine
 from tests.ledger_race import race
 from tests.records import DETECTORS, NOON, decided, reviewed, routed, settled, signal, upload
 
 DIGEST = "ab" * 32
+
+
+LOOKS = (FrameHash(at=0.0, pdq=bytes(range(32)), quality=100), FrameHash(at=2.5, pdq=bytes(32), quality=3))
+
+
+def known(hash_id: str, *, live: bool = True) -> Match:
+    """A match with `bank`."""
+    return Match(bank="bank", hash_id=hash_id, kind="pdq", distance=7, live=live)
 
 
 class LedgerPromises:
@@ -189,6 +198,78 @@ class LedgerPromises:
         assert ledger.known_content(DIGEST, DETECTORS) is None
         assert ledger.counts().contents == 0
         assert ledger.counts().failures == {"inference_unavailable": 1}
+
+    def test_what_contents_look_like_is_known(self, ledger: Ledger) -> None:
+        """With what was found in them; what the banks knew is not: it may be otherwise tomorrow."""
+        event = decided("m1", hashes=LOOKS, matches=(known("a"),))
+        ledger.record_decision(event, *routed(event))
+        content = ledger.known_content(DIGEST, DETECTORS)
+        assert content is not None
+        assert content.hashes == LOOKS
+
+    def test_matches_are_counted_by_content(self, ledger: Ledger) -> None:
+        """The same bytes again count once, and a repeat of a decision not at all; per hash, and the bank as a whole."""
+        for media_id, digest, names in (
+            ("m1", "aa", "ab"),
+            ("m2", "aa", "a"),
+            ("m3", "bb", "a"),
+            ("m4", "cc", ""),
+            ("m1", "dd", "ab"),
+        ):
+            event = decided(media_id, sha256=digest * 32, matches=tuple(known(name) for name in names))
+            ledger.record_decision(event, *routed(event))
+        assert ledger.matched_contents("bank", NOON) == (
+            Counted("bank", "a", 2),
+            Counted("bank", "b", 1),
+            Counted("bank", "", 2),
+        )
+        assert ledger.matched_contents("bank", NOON + timedelta(seconds=1)) == (Counted("bank", "", 0),)
+        assert ledger.matched_contents("other", NOON) == (Counted("other", "", 0),)
+        assert ledger.decided_contents(NOON) == 3
+        assert ledger.decided_contents(NOON + timedelta(seconds=1)) == 0
+
+    def test_a_quarantine_holds_until_it_is_released(self, ledger: Ledger) -> None:
+        """Begun once, however many workers see the flood; what was matched before the release counts no more."""
+        event = decided("m1", matches=(known("a"), known("b")))
+        ledger.record_decision(event, *routed(event))
+        flood = Quarantine("bank", "a", NOON, 200, "200 different contents")
+        assert ledger.quarantine([flood]) == (flood,)
+        assert ledger.quarantine([flood, Quarantine("bank", "a", NOON + timedelta(hours=1), 300, "more")]) == ()
+        assert ledger.quarantines() == (flood,)
+        later = NOON + timedelta(hours=2)
+        assert ledger.release("bank", "b", later) == ledger.release("other", None, later) == 0
+        assert ledger.release("bank", "a", later) == 1
+        (ended,) = ledger.quarantines()
+        assert (ended.released_at, ended.holds) == (later, False)
+        assert ledger.matched_contents("bank", NOON) == (Counted("bank", "b", 1), Counted("bank", "", 1))
+        again = Quarantine("bank", "a", later, 200, "again")
+        assert ledger.quarantine([again]) == (again,)
+        assert ledger.release("bank", None, later) == 1
+
+    def test_threads_that_see_one_flood_quarantine_it_once(self, ledger: Ledger) -> None:
+        """Each worker looks for floods; one of them is told that it was the first."""
+        floods = [[Quarantine("bank", "a", NOON + timedelta(seconds=i), 200, "flood")] for i in range(6)]
+        with ThreadPoolExecutor(6) as pool:
+            told = list(pool.map(ledger.quarantine, floods))
+        assert sorted(map(len, told)) == [0, 0, 0, 0, 0, 1]
+        assert len(ledger.quarantines()) == 1
+
+    def test_recent_uploads_come_in_their_latest_round(self, ledger: Ledger) -> None:
+        """With what they look like, and the matches that counted; those without bytes, or from before, do not."""
+        late = NOON + timedelta(hours=1)
+        for event in (
+            decided("old", hashes=LOOKS),
+            decided("m1", hashes=LOOKS, matches=(known("a"),), decided_at=late),
+            decided("m1", 2, hashes=LOOKS, matches=(known("b"), known("c", live=False)), decided_at=late),
+            decided("m2", sha256="cd" * 32, decided_at=late),
+            decided("no bytes", sha256=None, decided_at=late),
+        ):
+            ledger.record_decision(event, *routed(event))
+        assert list(ledger.recent_uploads(late)) == [
+            RecentUpload(upload("m1"), 2, DIGEST, late, LOOKS, frozenset({("bank", "b")})),
+            RecentUpload(upload("m2"), 1, "cd" * 32, late),
+        ]
+        assert len(list(ledger.recent_uploads(NOON))) == 3
 
     def test_moments_come_back_with_their_offset(self, ledger: Ledger) -> None:
         """Any offset in, UTC out; and the ends of the calendar are no trouble."""

@@ -48,6 +48,9 @@ _OTHERS = frozenset(
 )
 """Kinds that exchanges hold and no bank here takes."""
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+"""What follows an id in a .te file, where the PDQ tools have a name after the quality."""
+
 _HASH_FIELDS = ("signal_str", "signal_value", "hashvalue", "hash_value", "indicator", "hash", "signal")
 _KIND_FIELDS = ("signal_type", "signaltype", "hash_type", "type")
 _ID_FIELDS = ("bank_content_id", "content_id", "hash_id", "indicator_id", "id", "name", "filename")
@@ -142,13 +145,17 @@ def _line(line: str, kind: Kind, place: str, tally: Tally) -> Iterator[Entry]:
     if not _HEX.fullmatch(value.strip()):
         tally.problems.append(Problem(place, f"no hash of 64 hexadecimal digits: {_short(line)}"))
         return
-    if more and re.fullmatch(r"\s*\d{1,3}\s*", more[0]) and int(more[0]) <= 100:
+    if len(more) > 1 and _is_quality(more[0]) and more[1].strip() and not _DATE.match(more[1].strip()):
         if int(more[0]) < LEAST_QUALITY and kind is Kind.PDQ:
             tally.plain += 1
             return
         more = more[1:]
     name = more[0].strip() if more else ""
     yield from _entry(name, [bytes.fromhex(value.strip())], None, kind, place, tally)
+
+
+def _is_quality(cell: str) -> bool:
+    return re.fullmatch(r"\s*\d{1,3}\s*", cell) is not None and int(cell) <= 100
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------

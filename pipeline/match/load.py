@@ -120,7 +120,8 @@ def _assembled(
         named = [name or f"video-{blake2b(video.tobytes(), digest_size=8).hexdigest()}" for name, video in
                  zip(names, np.split(rows, np.cumsum(counts)[:-1]) if len(counts) else [], strict=True)]  # fmt: skip
         return Bank(spec, digest, index.build(rows), _given(named), owner, counts), 0
-    order = np.lexsort(rows.view(">u8").T[::-1]) if len(rows) else np.empty(0, np.intp)
+    unnamed = np.array([not name for name in names], bool)  # of the same hashes one that has a name comes first
+    order = np.lexsort([unnamed, *rows.view(">u8").T[::-1]]) if len(rows) else np.empty(0, np.intp)
     ordered = rows[order]
     first = np.ones(len(ordered), bool)
     first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
