@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from pipeline.errors import ConfigError
-from pipeline.models import graphs, mesh_graphs, tfjs
+from pipeline.models import clip_spans, graphs, mesh_graphs, spans, tfjs
 from pipeline.models.sources import Progress, fetch, read_sources, sha256_of, write_atomically
 
 HEADS = ("swap", "synthesis")
@@ -153,11 +153,12 @@ def _network(files: Sequence[Path]) -> tfjs.Network:
     return tfjs.read(topology, b"".join(weights))
 
 
+_CLIP = (graphs, clip_spans, spans)
 _TFJS = (graphs, tfjs, mesh_graphs)
 _RECIPES = (
     _Recipe("face_detector", ("centerface",), lambda files, _: graphs.face_detector(onnx.load(files[0]))),
-    _Recipe("face_forgery", ("clip-vit-b16",), _face_forgery, tuple(f"{name}.json" for name in HEADS)),
-    _Recipe("clip_embedding", ("clip-vit-b16",), lambda files, _: graphs.clip_embedding(_clip(files[0]))),
+    _Recipe("face_forgery", ("clip-vit-b16",), _face_forgery, tuple(f"{name}.json" for name in HEADS), _CLIP),
+    _Recipe("clip_embedding", ("clip-vit-b16",), lambda files, _: graphs.clip_embedding(_clip(files[0])), code=_CLIP),
     _Recipe("nudity", ("open-nsfw",), lambda files, _: graphs.nudity(onnx.load(files[0]))),
     _Recipe(
         "face_mesh",

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,29 +9,60 @@ from onnx import TensorProto, helper
 
 from pipeline.models import graphs
 from pipeline.models.graphs import Affine, Block, Encoder, HeadWeights, Linear
+from pipeline.models.spans import Span
 
 
-def test_seven_bit_weights_cannot_overflow_sixteen_bits() -> None:
+@pytest.mark.parametrize("closest", [False, True])
+def test_seven_bit_weights_cannot_overflow_sixteen_bits(closest: bool) -> None:
     """Two products of an unsigned byte and a weight fit 16 bits, in which AVX2 without VNNI adds them."""
-    weight, _ = graphs.seven_bits(_linear(np.random.default_rng(0), 32, 16))
+    weight, _ = graphs.seven_bits(np.random.default_rng(0).normal(size=(32, 16)).astype(np.float32), closest=closest)
     assert 2 * 255 * int(np.abs(weight.astype(int)).max()) <= 32767
 
 
 def test_seven_bit_weights_stay_close_to_the_given_ones() -> None:
     """No weight moves by more than half a step of its column."""
-    given = _linear(np.random.default_rng(1), 48, 8)
-    weight, scale = graphs.seven_bits(given)
-    exact = given.weight.astype(np.float64) * given.scale
+    exact = np.random.default_rng(1).normal(size=(48, 8)).astype(np.float32)
+    weight, scale = graphs.seven_bits(exact)
     assert (np.abs(weight * scale.astype(np.float64) - exact) <= scale * 0.501).all()
+
+
+def test_the_closest_seven_bits_cut_off_one_far_weight_for_the_sake_of_the_others() -> None:
+    """With a single weight far out, the squared error of its column falls, and never rises elsewhere."""
+    exact = np.random.default_rng(2).normal(size=(768, 4)).astype(np.float32)
+    exact[5, 1] = 12
+    (fit, fit_scale), (near, near_scale) = graphs.seven_bits(exact), graphs.seven_bits(exact, closest=True)
+    before = np.square(fit * fit_scale - exact).sum(axis=0)
+    after = np.square(near * near_scale - exact).sum(axis=0)
+    assert (after <= before).all()
 
 
 def test_a_column_of_zeros_survives() -> None:
     """A dead output must not become not-a-number."""
-    weight, scale = graphs.seven_bits(
-        Linear(np.zeros((4, 2), np.int8), np.ones(2, np.float32), np.zeros(2, np.float32))
-    )
+    weight, scale = graphs.seven_bits(np.zeros((4, 2), np.float32), closest=True)
     assert not weight.any()
     assert np.isfinite(scale).all()
+
+
+def test_narrowing_changes_no_result() -> None:
+    """What the layer norm divides a channel by, the product multiplies its weights by."""
+    rng = np.random.default_rng(9)
+    norm = Affine(np.ones(768, np.float32), np.zeros(768, np.float32))
+    span = Span(-8, 8, {3: 4.0, 700: 2.0})
+    by = norm.gain / graphs.narrowed(norm, span).gain
+    assert {int(i): float(by[i]) for i in np.flatnonzero(by != 1)} == {3: 4.0, 700: 2.0}
+    linear, x = replace(_linear(rng, 768, 8), span=span), rng.normal(size=(5, 768)).astype(np.float32)
+    x[:, 3] = 30
+    assert _through(linear, x / by) == pytest.approx(_exactly(linear, x), abs=0.05)
+
+
+def test_channels_that_reach_far_go_round_the_scale() -> None:
+    """A value a hundred times beyond the scale counts in full in an exact channel, and is cut off in any other."""
+    rng = np.random.default_rng(10)
+    linear, x = _linear(rng, 768, 8), rng.uniform(-1, 1, (5, 768)).astype(np.float32)
+    x[:, 7] = 100
+    wanted = _exactly(linear, x)
+    assert _through(replace(linear, span=Span(-1, 1, exact=(7,))), x) == pytest.approx(wanted, abs=0.02)
+    assert np.abs(_through(replace(linear, span=Span(-1, 1)), x) - wanted).max() > 0.1
 
 
 def test_the_inner_face_mean_weighs_seventy_two_patches_alike_and_no_class_token() -> None:
@@ -91,6 +123,31 @@ def test_the_embedding_has_unit_length() -> None:
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_frame_s_features_are_mean_and_spread_over_its_patches() -> None:
+    """Seven blocks of 768 each; a frame of one colour still has the spread of the patches' positions."""
+    pixels = np.random.default_rng(11).integers(0, 256, (2, 224, 224, 3)).astype(np.uint8)
+    encoder = _encoder(np.random.default_rng(12))
+    features, spread = _run(graphs.clip_embedding(encoder), ["features", "spread"], {"image": pixels})
+    assert features.shape == spread.shape == (2, graphs.FRAME_FEATURE_COUNT)
+    tokens = [_tokens(encoder, image) for image in pixels]
+    for found, of in ((features, np.mean), (spread, np.std)):
+        wanted = np.stack([np.concatenate([of(x[i][1:], axis=0) for i in graphs.FRAME_BLOCKS]) for x in tokens])
+        cosine = (found * wanted).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
+        assert cosine.min() > 0.999
+
+
+def test_only_the_wanted_tokens_of_the_last_block_are_finished_and_are_the_same() -> None:
+    """Leaving tokens out of the last block changes no bit of the others."""
+    encoder, x = _encoder(np.random.default_rng(13)), np.random.default_rng(14).normal(size=(2, 197, 768))
+    found = []
+    for only in (None, [0, 5]):
+        graph = graphs._Graph()
+        graph.name_output("out", graphs._block(graph, encoder.blocks[0], "in", only))
+        model = graph.model("block", [_floats("in", ["b", 197, 768])], [_floats("out", ["b", "t", 768])])
+        found.append(_run(model, ["out"], {"in": x.astype(np.float32)})[0])
+    np.testing.assert_array_equal(found[0][:, [0, 5]], found[1])
+
+
 def test_the_face_detector_takes_pixels_of_any_size_and_names_its_outputs() -> None:
     """Fixed shapes go, weights stop being inputs, outputs say what they are."""
     weight = helper.make_tensor("w", TensorProto.FLOAT, [1, 3, 1, 1], [1.0, 0.0, 0.0])
@@ -139,14 +196,33 @@ def _linear(rng: np.random.Generator, inputs: int, outputs: int) -> Linear:
         rng.integers(-127, 128, (inputs, outputs)).astype(np.int8),
         np.full(outputs, 0.6 / 127 / np.sqrt(inputs), np.float32),
         rng.normal(0, 0.02, outputs).astype(np.float32),
+        Span(-6, 6),
     )
+
+
+def _through(linear: Linear, x: Any) -> Any:
+    graph = graphs._Graph()
+    graph.name_output("y", graphs._linear(graph, linear, "x"))
+    inputs, outputs = linear.weight.shape
+    model = graph.model("linear", [_floats("x", ["b", inputs])], [_floats("y", ["b", outputs])])
+    return _run(model, ["y"], {"x": x.astype(np.float32)})[0]
+
+
+def _exactly(linear: Linear, x: Any) -> Any:
+    return x.astype(np.float64) @ (linear.weight * linear.scale.astype(np.float64)) + linear.bias
 
 
 def _encoder(rng: np.random.Generator) -> Encoder:
     """An encoder of the real widths with random weights; all blocks share them, so that making it is cheap."""
     affine = Affine(np.ones(768, np.float32), np.zeros(768, np.float32))
     block = Block(
-        affine, _linear(rng, 768, 3 * 768), _linear(rng, 768, 768), affine, _linear(rng, 768, 64), _linear(rng, 64, 768)
+        before_attention=affine,
+        q=_linear(rng, 768, 768),
+        kv=_linear(rng, 768, 2 * 768),
+        out=replace(_linear(rng, 768, 768), span=Span(-1, 1)),
+        before_mlp=affine,
+        up=_linear(rng, 768, 64),
+        down=replace(_linear(rng, 64, 768), span=Span(-0.17, 3)),
     )
     return Encoder(
         patch=rng.normal(0, 0.02, (768, 3, 16, 16)).astype(np.float32),
@@ -154,32 +230,33 @@ def _encoder(rng: np.random.Generator) -> Encoder:
         before=affine,
         blocks=(block,) * 12,
         after=affine,
-        projection=_linear(rng, 768, 512),
+        projection=rng.normal(0, 0.04, (768, 512)).astype(np.float32),
     )
 
 
 def _features(encoder: Encoder, image: Any) -> Any:
-    """The same encoder in numpy, in double precision."""
+    tokens = _tokens(encoder, image)
+    return np.concatenate([graphs.inner_face_mean()[0] @ tokens[i] for i in graphs.FEATURE_BLOCKS])
+
+
+def _tokens(encoder: Encoder, image: Any) -> Any:
+    """The same encoder in numpy, in double precision: 197 × 768 after each of the first eleven blocks."""
 
     def norm(x: Any) -> Any:
         return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-
-    def through(linear: Linear, x: Any) -> Any:
-        weight, scale = graphs.seven_bits(linear)
-        return x @ (weight * scale.astype(np.float64)) + linear.bias
 
     x = (image / 255 - np.array(graphs.CLIP_MEAN)) / np.array(graphs.CLIP_STD)
     patches = x.reshape(14, 16, 14, 16, 3).transpose(0, 2, 4, 1, 3).reshape(196, -1)
     x = np.concatenate([np.zeros((1, 768)), patches @ encoder.patch.reshape(768, -1).T.astype(np.float64)])
     x = norm(x + encoder.position)
-    pooled = []
-    for i, block in enumerate(encoder.blocks[:11]):
-        q, k, v = through(block.qkv, norm(x)).reshape(197, 3, 12, 64).transpose(1, 2, 0, 3)
+    after = []
+    for block in encoder.blocks[:11]:
+        q = _exactly(block.q, norm(x)).reshape(197, 12, 64).transpose(1, 0, 2)
+        k, v = _exactly(block.kv, norm(x)).reshape(197, 2, 12, 64).transpose(1, 2, 0, 3)
         seen = np.exp(q @ k.transpose(0, 2, 1))
         y = (seen / seen.sum(-1, keepdims=True)) @ v
-        x = x + through(block.out, y.transpose(1, 0, 2).reshape(197, 768))
-        y = through(block.up, norm(x))
-        x = x + through(block.down, y / (1 + np.exp(-1.702 * y)))
-        if i in graphs.FEATURE_BLOCKS:
-            pooled.append(graphs.inner_face_mean()[0] @ x)
-    return np.concatenate(pooled)
+        x = x + _exactly(block.out, y.transpose(1, 0, 2).reshape(197, 768))
+        y = _exactly(block.up, norm(x))
+        x = x + _exactly(block.down, y / (1 + np.exp(-1.702 * y)))
+        after.append(x)
+    return after
