@@ -143,6 +143,32 @@ def faces_at(*boxes: tuple[float, float, float, float], score: float = 0.9) -> C
     return compute
 
 
+def meshed(presence: float = 0.99) -> Compute:
+    """The mesh model's answer for a face that fills the middle of its crop: points on a spiral, the mouth half open.
+
+    Cut out again by its mesh, the face stays where it is.
+    """
+
+    def compute(model: ModelSpec, tensors: Tensors) -> Tensors:
+        batch = tensors["face"].shape[0]
+        turn = np.linspace(0, 40 * np.pi, 468)
+        reach = np.linspace(8, 56, 468)
+        mesh = np.column_stack([96 + reach * np.cos(turn), 96 + reach * np.sin(turn), 0.3 * (reach - 60)])
+        mesh[[33, 133, 362, 263, 4, 61, 291, 13, 14, 10, 152, 234, 454], :2] = (
+            [60, 76], [84, 76], [108, 76], [132, 76], [96, 100], [78, 130], [114, 130], [96, 126], [96, 136],
+            [96, 32], [96, 160], [32, 96], [160, 96],
+        )  # fmt: skip
+        second = {"lips": (80, 128.0, 96.0), "left_eye": (71, 76.0, 72.0), "right_eye": (71, 76.0, 120.0)}
+        second |= {"left_iris": (5, 76.0, 72.0), "right_iris": (5, 76.0, 120.0)}
+        found: dict[str, NDArray[np.float64]] = {"mesh": mesh, "presence": np.array([presence])}
+        for name, (count, y, x) in second.items():
+            around = np.linspace(0, 2 * np.pi, count, endpoint=False)
+            found[name] = np.column_stack([x + 6 * np.cos(around), y + 4 * np.sin(around)])
+        return {spec.name: np.stack([found[spec.name]] * batch).astype(np.float32) for spec in model.outputs}
+
+    return compute
+
+
 def picture(width: int = 320, height: int = 240, seed: int = 0) -> RGB:
     """A smooth coloured picture that differs with `seed`."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3)).astype(np.float64)

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from pipeline.decode.port import SAMPLE_RATE, Audio, Window
+from pipeline.detect.closer import LookCloser
 from pipeline.detect.embed import Embed
 from pipeline.detect.ensemble import detect
 from pipeline.detect.face_forgery import FaceForgery
@@ -17,8 +19,8 @@ from pipeline.detect.nudity import Nudity
 from pipeline.detect.port import Mode, Probe, ReportStatus, Score
 from pipeline.detect.registry import Entry, Registry
 from pipeline.errors import Permanent, Reason, Stage, Transient
-from pipeline.events.values import Family
-from pipeline.testing import FakeInfer, Hang, clip_of, constant, faces_at, picture
+from pipeline.events.values import Family, Sampling, WindowLook
+from pipeline.testing import FakeInfer, Hang, clip_of, constant, faces_at, hashed, meshed, picture, windows_of
 
 DOWN = Transient(Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, "down")
 WRONG = Permanent(Stage.DETECT, Reason.INFERENCE_REJECTED, "wrong shape")
@@ -278,3 +280,177 @@ async def test_a_score_is_a_plain_number():
     assert values
     assert all(type(value) is float for value in values)
     assert np.isfinite(values).all()
+
+
+# The second pass
+
+
+@dataclass(frozen=True)
+class Mouths:
+    """A detector that looks closer: one score per track, without a model."""
+
+    name: ClassVar[str] = "mouths"
+    version: ClassVar[str] = "1"
+    families: ClassVar[tuple[Family, ...]] = (Family.LIP_SYNC,)
+    needs_faces: ClassVar[bool] = True
+    closer: ClassVar[bool] = True
+    model: ClassVar[None] = None
+
+    def prepare(self, view):
+        return [Probe({}, at=track.faces[0].at, track=track.person) for track in view.tracks]
+
+    def interpret(self, probe, outputs):
+        return [Score(Family.LIP_SYNC, 0.25, at=probe.at, track=probe.track)]
+
+
+DOUBT = LookCloser(doubt=((Family.FACE_SWAP, 0.3, 0.8),))
+
+
+class Second:
+    """A closer look that remembers what it was asked."""
+
+    def __init__(self, answer=None):
+        self.spans = []
+        self.answer = answer
+
+    async def __call__(self, spans):
+        self.spans += spans
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if isinstance(self.answer, Hang):
+            await asyncio.Event().wait()
+        return windows_of(lambda at: picture(seed=int(at)), spans, 5) if self.answer is None else self.answer
+
+
+def speaking(model, tensors):
+    return {"probability": np.full(len(tensors["waveform"]) // 512, 0.9, np.float32)}
+
+
+def video(frames=5, speech=True):
+    """Ten seconds with a keyframe every two, and sound."""
+    audio = Audio(np.zeros(10 * SAMPLE_RATE, np.float32)) if speech else None
+    made = clip_of(*[picture(seed=i) for i in range(frames)], audio=audio)
+    return replace(made, sampling=Sampling(decoder="fake", closer_budget=100))
+
+
+def server(**answers):
+    return FakeInfer({"face_detector": FACE, "face_mesh": meshed(), "voice_activity": speaking, **answers})
+
+
+async def look_twice(infer, second, *detectors, clip=None, how=DOUBT, within=60.0, **deadlines):
+    judges = replace(registry(*(detectors or (FaceForgery(), Mouths())), **deadlines), closer=how)
+    findings = await detect(clip or video(), judges, infer, closer=second, within=within)
+    return findings, {report.detector: report for report in findings.reports}
+
+
+async def test_where_somebody_speaks_is_looked_at_closely():
+    """One window over the speech; who looks closer scores its track; the manifest tells what for and what it gave."""
+    second = Second()
+    findings, reports = await look_twice(server(face_forgery=constant(swap=0.1, synthesis=0.1)), second)
+    (span,) = second.spans
+    assert span.rate == 25.0
+    assert (reports["mouths"].status, len(reports["mouths"].scores)) == (ReportStatus.OK, 1)
+    assert findings.windows == (
+        WindowLook(span.start, 3.96, 100, "somebody speaks and a face is there", "judged: lip sync"),
+    )
+    assert [report.detector for report in findings.reports] == ["face_forgery", "mouths"]
+
+
+async def test_a_face_in_doubt_is_asked_about_until_it_is_not():
+    """The keyframes say 0.6; frames of the window say 0.99 until the mean is clear: the words tell both."""
+
+    def judge(model, tensors):
+        answer = hashed(model, tensors)
+        answer["swap"][:] = 0.6 if len(calls) < 5 else 0.99
+        answer["synthesis"][:] = 0.0
+        calls.append(1)
+        return answer
+
+    calls: list[int] = []
+    findings, reports = await look_twice(server(face_forgery=judge), Second(), clip=video(speech=False))
+    swaps = [score for score in reports["face_forgery"].scores if score.family is Family.FACE_SWAP]
+    assert len(swaps) > 5
+    assert {score.track for score in swaps} == {0}
+    (window,) = findings.windows
+    assert window.why == "face swap of person 0 in doubt (0.60)"
+    assert window.bought.startswith("face swap of person 0 0.60 → ")
+
+
+async def test_who_is_not_in_doubt_is_not_asked_about_again():
+    """With clear scores the windows cost the face heads nothing."""
+    infer = server(face_forgery=constant(swap=0.95, synthesis=0.1))
+    await look_twice(infer, Second())
+    assert infer.asked("face_forgery") == 5
+
+
+async def test_a_still_and_a_clip_without_faces_are_looked_at_once():
+    """Nothing calls for a second look: not applicable, in full."""
+    for given, infer in ((clip_of(picture()), server()), (video(), server(face_detector=faces_at()))):
+        second = Second()
+        findings, reports = await look_twice(infer, second, clip=given)
+        assert (reports["mouths"].status, reports["mouths"].coverage) == (ReportStatus.NOT_APPLICABLE, 1.0)
+        assert (second.spans, findings.windows) == ([], ())
+
+
+async def test_what_cannot_be_looked_at_twice_was_not_covered():
+    """Faces, and nobody to look closer: not applicable is no reassurance."""
+    _, reports = await look_twice(server(), None)
+    assert (reports["mouths"].status, reports["mouths"].coverage) == (ReportStatus.NOT_APPLICABLE, 0.0)
+
+
+CRASHED = Permanent(Stage.DECODE, Reason.DECODER_CRASHED, "killed")
+
+
+@pytest.mark.parametrize(
+    ("second", "answers", "status", "detail"),
+    [
+        (Second(CRASHED), {}, "failed", "no closer look: decoder_crashed: killed"),
+        (Second(Hang()), {}, "late", "no closer look"),
+        (Second((Window(None, (), "no frame could be decoded"),)), {}, "failed", "no frame could be decoded"),
+        (Second(), {"face_mesh": DOWN}, "failed", "could not be followed"),
+        (Second(), {"face_detector": DOWN}, "failed", "faces in 0 of 5 frames"),
+    ],
+)
+async def test_a_second_look_that_fails_is_a_report_of_those_who_need_it(second, answers, status, detail):
+    """A child that died, a silent decoder, no frames, no mesh, no faces: failed or late, and the others judge."""
+    judges = (Mouths(), Nudity())
+    deadline = {"closer_deadline": 0.3} if isinstance(second.answer, Hang) else {}
+    made = replace(registry(*judges), closer=DOUBT, **deadline)
+    findings = await detect(video(), made, server(**answers), closer=second, within=60)
+    mouths, nudity = findings.reports
+    assert (mouths.status, mouths.coverage) == (status, 0.0)
+    assert detail in mouths.detail
+    assert nudity.status is ReportStatus.OK
+
+
+async def test_the_first_pass_leaves_time_for_the_second():
+    """A detector that hangs for as long as it may does not take the closer look's time."""
+    infer = server(nudity=Hang(), face_forgery=constant(swap=0.1, synthesis=0.1))
+    _, reports = await look_twice(infer, Second(), FaceForgery(), Nudity(), Mouths(), within=8.0)
+    assert reports["nudity"].status is ReportStatus.LATE
+    assert reports["mouths"].status is ReportStatus.OK
+
+
+async def test_two_detectors_of_one_model_share_its_answers():
+    """The same frame is not sent twice to the same model for the same outputs."""
+
+    @dataclass(frozen=True, slots=True)
+    class Twin(Nudity):
+        name: ClassVar[str] = "twin"
+
+    infer = FakeInfer()
+    _, reports = await judge(clip(), infer, Nudity(), Twin())
+    assert infer.asked("nudity") == 2
+    assert [s.value for s in reports["nudity"].scores] == [s.value for s in reports["twin"].scores]
+
+
+async def test_features_of_the_most_suspicious_face_are_kept():
+    """What the head read of it, for learning from what people say."""
+
+    @dataclass(frozen=True)
+    class Reader(Odd):
+        def interpret(self, probe, outputs):
+            return [Score(Family.NUDITY, v, features=bytes([i])) for i, v in enumerate((0.2, 0.9, 0.5))]
+
+    findings, _ = await judge(clip(), FakeInfer(), Reader(0.5))
+    assert findings.face_features == bytes([1])

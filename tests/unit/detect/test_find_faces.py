@@ -3,9 +3,10 @@
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from pipeline.detect.find_faces import FindFaces, overlap, tracks
+from pipeline.detect.find_faces import FindFaces, joined, overlap, tracks
 from pipeline.detect.port import Face, ReportStatus
 from pipeline.errors import Reason, Stage, Transient
 from pipeline.events.values import Box
@@ -150,3 +151,57 @@ def test_tracks_change_nothing_but_the_number():
     """Everything else that was found stays as it is."""
     given = face(0, 0.1)
     assert tracks([[given]], 0.3) == (replace(given, track=0),)
+
+
+def unit(*numbers):
+    vector = np.zeros(192, np.float32)
+    vector[: len(numbers)] = numbers
+    return vector / np.linalg.norm(vector)
+
+
+def test_tracks_of_one_person_are_joined():
+    """Two tracks that look alike and never meet are one; a third that does not look alike stays."""
+    faces = tracks([[face(0, 0.1)], [face(1, 0.6)], [face(2, 0.1, 0.6)]], 0.3)
+    found, known = joined(faces, {0: unit(1), 1: unit(1, 0.2), 2: unit(0, 1)}, 0.5)
+    assert [f.track for f in found] == [0, 0, 2]
+    assert set(known) == {0, 2}
+    assert np.linalg.norm(known[0]) == pytest.approx(1)
+
+
+def test_who_appears_together_is_two_people():
+    """Twins in one frame are two, and whoever is one of them is not the other."""
+    faces = tracks([[face(0, 0.1), face(0, 0.6)], [face(1, 0.3, 0.6)]], 0.3)
+    found, _ = joined(faces, {0: unit(1), 1: unit(1), 2: unit(1)}, 0.5)
+    assert [f.track for f in found] == [0, 1, 0]
+
+
+def test_tracks_that_were_not_compared_stay_as_they_are():
+    """Without likenesses overlap has the only word."""
+    faces = tracks([[face(0, 0.1)], [face(1, 0.6)]], 0.3)
+    assert joined(faces, {}, 0.5) == (faces, {})
+
+
+async def test_faces_of_a_video_are_compared_and_of_a_still_not():
+    """One embedding per track, of its largest face; a photograph costs none."""
+    infer = FakeInfer({"face_detector": faces_at((40, 40, 200, 200))})
+    found = await find(clip_of(*[picture(seed=i) for i in range(3)]), infer)
+    assert [tensors["face"].shape[0] for name, tensors in infer.calls if name == "face_embedding"] == [1]
+    assert set(found.known) == {0}
+    still = FakeInfer({"face_detector": faces_at((40, 40, 200, 200))})
+    assert (await find(clip_of(picture()), still)).known == {}
+    assert still.asked("face_embedding") == 0
+
+
+async def test_without_likenesses_faces_are_found_all_the_same():
+    """The embedding model's trouble costs no face."""
+    infer = FakeInfer({"face_detector": faces_at((40, 40, 200, 200)), "face_embedding": DOWN})
+    found = await find(clip_of(picture(), picture(seed=1)), infer)
+    assert (len(found.faces), found.known, found.coverage, found.status) == (2, {}, 1.0, ReportStatus.OK)
+
+
+async def test_frames_of_a_video_are_looked_at_smaller():
+    """A still at 640 pixels, frames of a video at 448."""
+    for images, wide in (([picture(1280, 960)], 640), ([picture(1280, 960)] * 2, 448)):
+        infer = FakeInfer({"face_detector": faces_at((40, 40, 200, 200))})
+        await find(clip_of(*images), infer)
+        assert infer.calls[0][1]["image"].shape[2] == wide
