@@ -172,7 +172,9 @@ def _pack(package: str, tarball: Tarball, folder: Path) -> Path:
     """Let npm fetch the one tarball, into a folder of its own so that no project's files play a part."""
     npm = _npm()
     command = [*npm, "pack", f"{package}@{tarball.version}", "--ignore-scripts", "--loglevel=error", "--no-progress"]
-    _run(command, f"{package} {tarball.version}", f"{npm[-1]} pack", cwd=folder)
+    # Node brings certificates of its own; behind a company's proxy the machine's are the ones that count.
+    environment = {"NODE_USE_SYSTEM_CA": "1", **os.environ}
+    _run(command, f"{package} {tarball.version}", f"{npm[-1]} pack", cwd=folder, environment=environment)
     return _only(folder, "*.tgz", package, tarball)
 
 
@@ -192,9 +194,17 @@ def _npm() -> list[str]:
     )
 
 
-def _run(command: Sequence[str], what: str, tool: str, cwd: Path | None = None) -> None:
+def _run(
+    command: Sequence[str],
+    what: str,
+    tool: str,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False, cwd=cwd)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False, cwd=cwd, env=environment
+        )
     except subprocess.TimeoutExpired as error:
         raise ConfigError(f"fetching {what} took longer than {FETCH_SECONDS} s") from error
     if done.returncode != 0:
