@@ -14,25 +14,31 @@ from pipeline.detect.ask import left
 from pipeline.detect.frames import resized, spread
 from pipeline.detect.port import Infer, ModelSpec, TensorSpec
 
-_SIDE = 224
+FRAME_SIDE = 224
 SIZE = 512
 """Numbers per embedding; two bytes each."""
+PATCH_MEANS = 7 * 768
+"""Numbers in `features`: the mean over all patches after each of the blocks 4 to 10."""
+CANDIDATES = 3
+"""Frames of a clip that are looked at as a whole."""
+FRAME_MODEL = ModelSpec(
+    "clip_embedding",
+    inputs=(TensorSpec("image", "UINT8", (FRAME_SIDE, FRAME_SIDE, 3)),),
+    outputs=(TensorSpec("embedding", "FP32", (SIZE,)), TensorSpec("features", "FP32", (PATCH_MEANS,))),
+    max_batch=1,
+)
+"""One question, whoever asks it: what is wanted of a frame is answered together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embed:
     """Asks for one embedding. `candidates`: keyframes compared, spread over the clip, for the most telling one."""
 
-    candidates: int = 3
+    candidates: int = CANDIDATES
 
     name: ClassVar[str] = "embed"
     version: ClassVar[str] = "1"
-    model: ClassVar[ModelSpec] = ModelSpec(
-        "clip_embedding",
-        inputs=(TensorSpec("image", "UINT8", (_SIDE, _SIDE, 3)),),
-        outputs=(TensorSpec("embedding", "FP32", (SIZE,)),),
-        max_batch=1,
-    )
+    model: ClassVar[ModelSpec] = FRAME_MODEL
 
     def __post_init__(self) -> None:
         if self.candidates < 1:
@@ -44,7 +50,7 @@ class Embed:
         `clip` must have a keyframe.
         """
         frame = await asyncio.to_thread(most_telling, spread(clip.keyframes, self.candidates))
-        small = await asyncio.to_thread(resized, frame.image, _SIDE, _SIDE)
+        small = await asyncio.to_thread(resized, frame.image, FRAME_SIDE, FRAME_SIDE)
         outputs = await infer(self.model, {"image": small[None]}, within=left(until))
         return bytes(outputs["embedding"][0].astype("<f2").tobytes())
 
