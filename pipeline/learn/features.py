@@ -69,10 +69,10 @@ class FrameReader:
         files = fetch(read_sources(models_dir / "sources.toml"), ["clip-vit-b16"], home, progress)
         self._encoder = _session(graphs.clip_embedding(graphs.read_clip(onnx.load(files["clip-vit-b16"]))), threads)
 
-    def features(self, frame: Image) -> NDArray[np.float32]:
-        """The features of one frame (224 × 224 × 3)."""
-        (features,) = self._encoder.run(["features"], {"image": frame[None]})
-        return np.asarray(features[0], np.float32)
+    def __call__(self, frame: Image) -> dict[str, NDArray[np.float32]]:
+        """The model's answer about one frame (224 × 224 × 3), by name, as the server gives it."""
+        names = [output.name for output in self._encoder.get_outputs()]
+        return dict(zip(names, self._encoder.run(names, {"image": frame[None]}), strict=True))
 
 
 def read_image(path: Path) -> Image | None:
