@@ -3,8 +3,8 @@
 Multi-index hashing (Norouzi, Punjani and Fleet, "Fast exact search in Hamming space with multi-index hashing", 2014).
 The bits are cut into `m` pieces. Two hashes that differ in at most d bits differ in at most ⌊d / m⌋ bits of at least
 one piece; so for each piece a table says which hashes have it, the entries up to that many bits away are looked up, and
-what they hold is compared in full. Nothing within the distance is missed. With pieces as long as the logarithm of the
-count, few hashes are compared: about 3,000 of ten million at distance 31.
+what they hold is compared in full. Nothing within the distance is missed. With pieces about as long as the logarithm of
+the count, few hashes are compared: about 3,000 of ten million at distance 31.
 
 The tables are plain arrays, written once and mapped into memory: a worker starts without reading them, and all workers
 of a machine share one copy.
@@ -27,8 +27,11 @@ from pipeline.match.pdq import BITS, BYTES
 SCANNED = 20_000
 """Up to so many hashes all of them are compared, which takes less than a millisecond, and there are no tables."""
 
-_SHORTEST, _LONGEST = 14, 24
+_LONGEST = 24
 """Bits of a piece. A table has an entry per value: 64 MB at 24 bits."""
+
+_USUAL = 31
+"""The distance that the pieces are chosen for: the fewest entries looked up and hashes compared. Others work too."""
 
 Codes = NDArray[np.uint8]
 """n × 32."""
@@ -129,8 +132,9 @@ def cuts(count: int) -> tuple[tuple[int, int], ...]:
     """Where the pieces of `count` hashes begin and end; none where all are compared."""
     if count <= SCANNED:
         return ()
-    length = min(_LONGEST, max(_SHORTEST, round(math.log2(count))))
-    ends = np.linspace(0, BITS, math.ceil(BITS / length) + 1).astype(int).tolist()
+    longest = min(_LONGEST, math.ceil(math.log2(count)) + 1)
+    pieces = min(range(math.ceil(BITS / longest), 33), key=lambda m: probes(m, _USUAL) * (1 + count / 2 ** (BITS / m)))
+    ends = np.linspace(0, BITS, pieces + 1).astype(int).tolist()
     return tuple(pairwise(ends))
 
 

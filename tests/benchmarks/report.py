@@ -25,6 +25,7 @@ target inform. Values are medians; behind them the least and the most of what wa
 """
 _TITLES = {
     "decode": "Decoding",
+    "banks": "Banks of known content",
     "throughput": "Throughput",
     "reuse": "Contents that were judged before",
     "memory": "Memory and the length of a video",

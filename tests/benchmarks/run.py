@@ -28,7 +28,7 @@ from tests.benchmarks.measured import Measured
 from tests.benchmarks.report import document, table
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("decode", "throughput", "reuse", "memory")
+NAMES = ("decode", "banks", "throughput", "reuse", "memory")
 _SHORT_UNITS = {"ratio": "×", "seconds": "s"}
 
 
@@ -47,7 +47,10 @@ def main() -> int:
         if "decode" in arguments.only:
             tell("decode")
             rows += _decode()
-        if set(arguments.only) - {"decode"}:
+        if "banks" in arguments.only:
+            tell("banks")
+            rows += _banks()
+        if set(arguments.only) - {"decode", "banks"}:
             with running(Settings(), tell) as bench:
                 rows += _on_the_stack(bench, arguments)
     console = Console()
@@ -91,6 +94,15 @@ def _decode() -> list[Measured]:
         )
         for figure in json.loads(done.stdout)
     ]
+
+
+def _banks() -> list[Measured]:
+    """In a process of its own, which needs gigabytes for a while."""
+    command = [sys.executable, "-m", "tests.benchmarks.banks", "--json"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"the benchmark of banks failed: {done.stderr.strip()[-2000:]}")
+    return [Measured(**{**row, "spread": row["spread"] and tuple(row["spread"])}) for row in json.loads(done.stdout)]
 
 
 @contextmanager
