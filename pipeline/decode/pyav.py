@@ -60,6 +60,8 @@ _INDEXED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv"})
 """Containers that carry a list of their keyframes."""
 _EARLY = 1.0
 """Seconds: containers without a list are sought by decoding times, which lie before what is asked for."""
+_EARLIER = (5.0, 15.0)
+"""Seconds: how far before a moment its keyframe is looked for, in turn."""
 _READ_PACKETS = 20_000
 """Packets read after one seek in search of a keyframe: the far end of a ten-minute stretch without one."""
 _SWEEP_PACKETS = 1_000_000
@@ -360,7 +362,8 @@ def _between(
     container: InputContainer, video: Any, looked_at: Sequence[float], duration: float, budget: DecodeBudget
 ) -> Iterator[Any]:
     """Frames inside the stretches without a keyframe: decoded forward from the keyframe before, within a bound."""
-    goals = deque(sampling.fill(looked_at, duration, budget.longest_gap, budget.frames - len(looked_at)))
+    gap = min(budget.short_gap, budget.longest_gap) if duration <= budget.short else budget.longest_gap
+    goals = deque(sampling.fill(looked_at, duration, gap, budget.frames - len(looked_at)))
     codec, base = video.codec_context, video.time_base
     codec.skip_frame, video.discard = "NONREF", Discard.default
     start, left = _start(container), budget.forward_frames
@@ -498,8 +501,7 @@ def _side(frame: Any, budget: DecodeBudget) -> int:
 def _onwards(container: InputContainer, video: Any, span: Span) -> Iterator[tuple[Any, float]]:
     """Every frame that has to be decoded for a span, with its time; those before it too, since they cost the same."""
     codec, start = video.codec_context, _start(container)
-    early = 0.0 if container.format.name in _INDEXED else _EARLY
-    container.seek(int((max(0.0, span.start - early) + start) / video.time_base), stream=video)
+    _seek_before(container, video, span.start)
     codec.flush_buffers()
     for packet in container.demux(video):
         # What nothing is predicted from need not be decoded before the span begins.
@@ -511,6 +513,20 @@ def _onwards(container: InputContainer, video: Any, span: Span) -> Iterator[tupl
                 return
             yield frame, at
         if not packet.size:
+            return
+
+
+def _seek_before(container: InputContainer, video: Any, moment: float) -> None:
+    """Seek to a keyframe at or before a moment. Containers without a list are sought ever earlier, until one is met."""
+    start, base = _start(container), video.time_base
+    if container.format.name in _INDEXED:
+        container.seek(int((moment + start) / base), stream=video)
+        return
+    for early in (_EARLY, *_EARLIER, moment):
+        goal = int((max(0.0, moment - early) + start) / base)
+        packet = _at(container, video, goal)
+        container.seek(goal, stream=video)
+        if early >= moment or (packet is not None and _seconds(_stamp(packet) or 0, base) - start <= moment):
             return
 
 

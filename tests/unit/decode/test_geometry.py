@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.geometry import UPRIGHT, fit, turn_of
+from pipeline.decode.geometry import UPRIGHT, fit, middle, turn_of
 
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000), st.integers(64, 4000), st.floats(-1, 10))
@@ -53,3 +53,13 @@ def test_upright_is_untouched() -> None:
     """No turn is no work."""
     image = np.zeros((2, 3, 3), np.uint8)
     assert UPRIGHT(image) is image
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 1000))
+def test_the_middle_lies_on_the_grid(width: int, height: int, side: int) -> None:
+    """Inside the frame, as large as asked where there is room, its corner on a multiple of 16."""
+    x0, y0, x1, y1 = middle(width, height, side)
+    assert x0 % 16 == y0 % 16 == 0
+    assert (x1 - x0, y1 - y0) == (min(width, side), min(height, side))
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height

@@ -8,8 +8,24 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.decode.handover import REPORT_BYTES, FrameAt, Outbox, Refusal, Report, SoundAt, capacity, collect, create
-from pipeline.decode.port import Clip, DecodeBudget
+from pipeline.decode.handover import (
+    REPORT_BYTES,
+    FrameAt,
+    Look,
+    LumaAt,
+    Outbox,
+    PacketsAt,
+    Refusal,
+    Report,
+    SoundAt,
+    WindowAt,
+    capacity,
+    closer_capacity,
+    collect,
+    collect_windows,
+    create,
+)
+from pipeline.decode.port import Clip, DecodeBudget, Span
 from pipeline.errors import Reason
 from pipeline.events.values import MediaFacts, MediaKind, Sampling
 
@@ -51,6 +67,59 @@ def test_frames_outlive_the_descriptor() -> None:
     os.close(fd)
     assert isinstance(clip, Clip)
     assert clip.keyframes[0].image.tolist() == [[[7, 7, 7]]]
+
+
+def test_brightness_and_packets_arrive_unchanged(spool: int) -> None:
+    """The unscaled part of a frame, and three columns of packets."""
+    out = Outbox(spool, SIZE)
+    luma = np.arange(16 * 8, dtype=np.uint8).reshape(16, 8)
+    at, size, key = np.array([0.0, 0.04]), np.array([900, 30], np.int32), np.array([True, False])
+    frame = FrameAt(0.0, 1, 1, out.put(np.zeros((1, 1, 3), np.uint8)), LumaAt(16, 8, out.put(luma)))
+    packets = PacketsAt(2, out.put(at), out.put(size), out.put(key))
+    out.file(Report(FACTS, SAMPLING, (frame,), packets=packets))
+    clip = collect(spool, SIZE)
+    assert isinstance(clip, Clip)
+    assert clip.packets is not None
+    assert np.array_equal(clip.keyframes[0].native, luma)
+    assert (clip.packets.at.tolist(), clip.packets.size.tolist()) == ([0.0, 0.04], [900, 30])
+    assert clip.packets.key.tolist() == [True, False]
+
+
+SPANS = (Span(0, 1, 25, "a"), Span(2, 3, 25, "b"))
+
+
+def test_windows_arrive_numbered(spool: int) -> None:
+    """Frames count on over the windows from the number that was given."""
+    out = Outbox(spool, SIZE)
+    frames = [FrameAt(i / 25, 2, 2, out.put(np.full((2, 2, 3), i, np.uint8))) for i in range(3)]
+    out.file(Look((WindowAt(tuple(frames[:2])), WindowAt((frames[2],), "cut"))))
+    windows = collect_windows(spool, SIZE, SPANS, 24)
+    assert not isinstance(windows, Refusal)
+    assert [[frame.index for frame in window.frames] for window in windows] == [[24, 25], [26]]
+    assert (windows[0].span, windows[1].note) == (SPANS[0], "cut")
+    assert int(windows[1].frames[0].image[0, 0, 0]) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Look((WindowAt(),)),
+        Look((WindowAt(), WindowAt((FrameAt(0.0, 1000, 1000, REPORT_BYTES),)))),
+        Report(FACTS, SAMPLING),
+    ],
+)
+def test_a_look_that_is_not_what_was_asked_for_is_refused(spool: int, reply: Look | Report) -> None:
+    """Too few windows, frames outside the file, another kind of answer."""
+    Outbox(spool, SIZE).file(reply)
+    with pytest.raises(ValueError, match=r"no look|outside"):
+        collect_windows(spool, SIZE, SPANS, 0)
+
+
+def test_a_look_is_no_clip(spool: int) -> None:
+    """A child cannot answer another question than was asked."""
+    Outbox(spool, SIZE).file(Look(()))
+    with pytest.raises(ValueError, match="no report"):
+        collect(spool, SIZE)
 
 
 def test_refusal_arrives(spool: int) -> None:
@@ -116,17 +185,26 @@ def test_a_clip_cannot_exceed_its_budget(spool: int) -> None:
 
 def test_capacity_has_room_for_every_frame() -> None:
     """The file is as large as a clip that uses the whole budget."""
-    budget = DecodeBudget(frames=3, max_side=100, audio_seconds=1)
+    budget = DecodeBudget(frames=3, max_side=100, audio_seconds=1, native_side=64, packets=10)
     size = capacity(budget)
     fd = create(size)
     try:
         out = Outbox(fd, size)
         for _ in range(3):
             out.put(np.zeros((100, 100, 3), np.uint8))
+            out.put(np.zeros((64, 64), np.uint8))
         out.put(np.zeros(16_000, np.float32))
+        for kind in (np.float64, np.int32, np.bool_):
+            out.put(np.zeros(10, kind))
         out.file(Report(FACTS, SAMPLING))
     finally:
         os.close(fd)
+
+
+def test_capacity_has_room_for_a_closer_look() -> None:
+    """As many frames as may be kept, each as large as a square of the side."""
+    budget = DecodeBudget(closer_frames=2, closer_side=50)
+    assert closer_capacity(budget) >= REPORT_BYTES + 2 * 50 * 50 * 3
 
 
 def test_reports_survive_encoding() -> None:

@@ -84,3 +84,23 @@ def test_manifest_says_what_was_done() -> None:
 def test_a_still_has_no_gap() -> None:
     """Without a duration there is no gap to speak of."""
     assert sampling.manifest("d", DecodeBudget(), looked_at=(0.0,), complete=True).largest_gap is None
+
+
+def test_frames_are_taken_evenly() -> None:
+    """Every so many of the video's own frames, so that what is measured over time is not shaken by the choice."""
+    strides = [sampling.stride(rate, 25) for rate in (None, 12.0, 24.0, 25.0, 30.0, 50.0, 60.0, 120.0)]
+    assert strides == [1, 1, 1, 1, 1, 2, 2, 5]
+    assert sampling.stride(30, 12.5) == 2
+
+
+def test_the_version_tells_what_changes_the_sampling() -> None:
+    """Budgets that change what is seen show; what only bounds the cost does not."""
+    assert (
+        sampling.version(DecodeBudget()) == sampling.version(DecodeBudget(wall_seconds=5, cpu_seconds=9)) == "decode@1"
+    )
+    others = {sampling.version(DecodeBudget(frames=n)) for n in (1, 2)} | {
+        sampling.version(DecodeBudget(closer_frames=0)),
+        sampling.version(DecodeBudget(native_side=0)),
+    }
+    assert len(others) == 4
+    assert all(other.startswith("decode@1+") for other in others)
