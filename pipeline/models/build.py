@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from pipeline.errors import ConfigError
-from pipeline.models import clip_spans, graphs, mesh_graphs, spans, tfjs
+from pipeline.models import clip_spans, graphs, mesh_graphs, spans, speech, tfjs
 from pipeline.models.sources import Progress, fetch, read_sources, sha256_of, write_atomically
 
 HEADS = ("swap", "synthesis")
@@ -171,5 +171,11 @@ _RECIPES = (
         ("mobileface", "mobileface-weights"),
         lambda files, _: mesh_graphs.face_embedding(_network(files)),
         code=_TFJS,
+    ),
+    _Recipe(
+        "voice_activity",
+        ("silero-vad",),
+        lambda files, _: speech.voice_activity(onnx.load(files[0])),
+        code=(graphs, speech),
     ),
 )
