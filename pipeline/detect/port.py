@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode.port import RGB, Clip, Span, Window
-from pipeline.detect.faces import Crop
+from pipeline.detect.crop import Crop
 from pipeline.events.values import Box, Family, FrameHash, Heat, WindowLook
 
 Tensors = Mapping[str, NDArray[Any]]
