@@ -98,6 +98,8 @@ class DecodeBudget:
     `max_duration` in seconds; `audio_seconds` of sound are decoded from the start. Where the keyframes are used
     up, frames are left and a stretch of more than `longest_gap` seconds has not been looked at, up to `forward_frames`
     are decoded from the keyframes on to look into it (0: keyframes only): one keyframe cannot hide the rest.
+    In what lasts up to `short` seconds, more than `short_gap` is such a stretch: a splice shows only where a few looks
+    lie on either side of it.
     `closer_frames` more may be asked for in spans, for which at most `closer_decoded` frames are decoded; those of more
     than `closer_side`² pixels are scaled to `closer_side` on the long side. `native_side`: longest side of the unscaled
     part of a frame (0: none is kept). `trust_anchors`: PEM file of those who may vouch for Content Credentials; in a
@@ -110,6 +112,8 @@ class DecodeBudget:
     max_duration: float = 12 * 3600.0
     audio_seconds: float = 120.0
     longest_gap: float = 10.0
+    short: float = 60.0
+    short_gap: float = 1.5
     forward_frames: int = 600
     closer_frames: int = 150
     closer_side: int = 960
