@@ -152,6 +152,7 @@ def _checked(spec: BankSpec, folder: Path) -> _Checked:
 def add(
     files: Annotated[list[Path], typer.Argument(help="Images, videos or sound files.")],
     bank: Annotated[str, typer.Option(help="The bank that is to know them.")],
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Put in their mirror images too.")] = False,
 ) -> None:
     """Put the hashes of media into a bank: appended to the first of its files that is a list of lines."""
     folder = _folder()
@@ -159,14 +160,16 @@ def add(
     if spec is None:
         raise ConfigError(f"no bank {bank!r} in {folder / FILE}")
     place = _appendable(spec, folder)
-    entries = [_entry(hashed, spec) for hashed in _hashed(files)]
+    media = _hashed(files)
+    entries = [_entry(hashed, spec, hashed.hashes) for hashed in media]
+    if mirrored and spec.kind is not Kind.SHA256:
+        entries += [_entry(hashed, spec, hashed.mirrored) for hashed in media]
     before = place.read_text(encoding="utf-8")
     newline = "" if not before or before.endswith("\n") else "\n"
     with place.open("a", encoding="utf-8") as file:
         file.write(newline + tx_lines(entries, spec.kind))
-    for path, entry in zip(files, entries, strict=True):
-        out.print(f"{path.name}: {len(entry.codes)} {'hash' if len(entry.codes) == 1 else 'hashes'}", highlight=False)
-    out.print(f"written to {place}; `unmask banks rescan` looks for them in recent uploads", soft_wrap=True)
+    out.print(f"{len(entries)} entries with {sum(len(entry.codes) for entry in entries)} hashes written to {place};")
+    out.print("`unmask banks rescan` looks for them in recent uploads")
 
 
 @app.command()
@@ -346,13 +349,13 @@ def _says_something(line: str) -> bool:
     return bool(line.strip()) and not line.strip().startswith("#")
 
 
-def _entry(hashed: Hashed, spec: BankSpec) -> Entry:
+def _entry(hashed: Hashed, spec: BankSpec, frames: Sequence[FrameHash]) -> Entry:
     if spec.kind is Kind.SHA256:
         return Entry("", (bytes.fromhex(hashed.sha256),))
-    codes = [each.pdq for each in hashed.hashes if each.quality >= LEAST_QUALITY]
+    codes = [each.pdq for each in frames if each.quality >= LEAST_QUALITY]
     if not codes:
         raise UnmaskError(f"{hashed.path.name}: {hashed.trouble or 'too plain to be compared, or no picture'}")
-    if spec.kind is Kind.PDQ and len(hashed.hashes) > 1:
+    if spec.kind is Kind.PDQ and len(frames) > 1:
         raise UnmaskError(f"{hashed.path.name}: has many frames; a video goes into a bank of kind vpdq")
     return Entry("", tuple(dict.fromkeys(codes)))
 

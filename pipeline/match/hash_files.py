@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.decode.pool import DecodePool
 from pipeline.decode.port import DecodeBudget
@@ -18,12 +20,14 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """One file. `trouble`: why it could not be decoded; its bytes still have a digest."""
+    """One file. `mirrored`: of the same frames, left and right exchanged; a mirrored copy has quite another hash.
+    `trouble`: why it could not be decoded; its bytes still have a digest."""
 
     path: Path
     sha256: str
     kind: MediaKind | None = None
     hashes: tuple[FrameHash, ...] = ()
+    mirrored: tuple[FrameHash, ...] = ()
     trouble: str = ""
 
 
@@ -46,7 +50,9 @@ async def _hashed(path: Path, decode: DecodePool) -> Hashed:
         clip = await decode(path)
     except ItemError as error:
         return Hashed(path, sha256, trouble=str(error))
-    return Hashed(path, sha256, clip.facts.kind, await asyncio.to_thread(frame_hashes, clip))
+    turned = tuple(replace(frame, image=np.ascontiguousarray(frame.image[:, ::-1])) for frame in clip.keyframes)
+    hashes, mirrored = [await asyncio.to_thread(frame_hashes, each) for each in (clip, replace(clip, keyframes=turned))]
+    return Hashed(path, sha256, clip.facts.kind, hashes, mirrored)
 
 
 def _digest(path: Path) -> str:

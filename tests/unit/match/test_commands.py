@@ -90,6 +90,18 @@ def test_a_picture_that_was_added_is_known(folder, tmp_path):
     assert (folder / "d.txt").read_text() == f"sha256 {hashlib.sha256(original.read_bytes()).hexdigest()}\n"
 
 
+def test_a_mirrored_copy_is_known_where_its_mirror_image_was_added(folder, tmp_path):
+    """Its hash is another one."""
+    image = waves(240, 320, 8)
+    original, mirrored = tmp_path / "original.png", tmp_path / "mirrored.png"
+    cv2.imwrite(str(original), image)
+    cv2.imwrite(str(mirrored), image[:, ::-1])
+    run("add", str(original), "--bank", "pictures")
+    run("lookup", str(mirrored), status=1)
+    run("add", str(original), "--bank", "pictures", "--mirrored")
+    run("lookup", str(mirrored))
+
+
 def test_a_bare_hash_is_looked_up(folder):
     """Within the bank's threshold."""
     (row,) = json.loads(run("lookup", A.hex(), "--json"))
