@@ -338,7 +338,9 @@ def words(measures: dict[str, float], lag: float, peak: float, soft: float, know
         return "no sound where the mouth was seen"
     usual = f"genuine video has {known.match:.2f} ± {known.match_spread:.2f}"
     told = f"mouth and sound match by {measures['match']:.2f} ({usual})"
-    if abs(lag) >= FAR and peak > known.match - known.match_spread:
+    if FAR <= abs(lag) < FARTHEST and peak > max(
+        known.match - known.match_spread, measures["match"] + known.match_spread
+    ):
         told += f"; they fit best, {peak:.2f}, when the sound is moved by {-lag:+.2f} s"
     elif measures["match"] < known.match - 2 * known.match_spread:
         told += "; they fit at no shift of the sound"

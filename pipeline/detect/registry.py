@@ -18,6 +18,7 @@ from pipeline.detect.find_faces import FindFaces
 from pipeline.detect.follow_faces import FollowFaces
 from pipeline.detect.generator_metadata import GeneratorMetadata
 from pipeline.detect.hear_speech import HearSpeech
+from pipeline.detect.lip_sync import LipSync
 from pipeline.detect.mesh import FACE_EMBEDDING
 from pipeline.detect.nudity import Nudity
 from pipeline.detect.port import Detector, Mode, ModelSpec
@@ -31,6 +32,7 @@ DETECTORS: Mapping[str, Callable[..., Detector]] = {
         Nudity,
         GeneratorMetadata,
         Provenance,
+        LipSync,
     )
 }
 """Every detector there is, by the name that the detectors file uses."""

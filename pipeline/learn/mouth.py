@@ -32,7 +32,6 @@ from pipeline.detect.lip_sync import (
     STEP,
     STILL,
     TAPS,
-    Curve,
     Grid,
     Heard,
     MatchFile,
@@ -192,8 +191,8 @@ def align(speakers: Sequence[Speaker]) -> list[float]:
     """How late each genuine clip's sound is, by a map that does not know the clip; none beyond `ALIGN` is believed."""
     offsets = [0.0] * len(speakers)
     for i, speaker in enumerate(speakers):
-        curves = _curves(speaker, _map_without(i, speakers, [0.0] * len(speakers)), talks(speaker, WINDOW), 0.0)
-        lag, _ = best_lag(curves)
+        told = _heard(speaker.audio, _map_without(i, speakers, [0.0] * len(speakers)))
+        lag, _ = best_lag([told.curve(talk) for talk in talks(speaker, WINDOW)])
         offsets[i] = lag if abs(lag) <= ALIGN else 0.0
     return offsets
 
@@ -202,18 +201,19 @@ def rows_without(i: int, speakers: Sequence[Speaker], offsets: Sequence[float], 
     """Clip i as it is, with shifted sound and with the others' sound, by a map that was fitted without it."""
     weight = _map_without(i, speakers, offsets)
     speaker = speakers[i]
+    told = [_heard(each.audio, weight) for each in speakers]
     rng = np.random.default_rng([seed, i])
     rows = []
     for seconds in LENGTHS:
         for talk in talks(speaker, seconds):
-            rows.append(_row(speaker, "genuine", seconds, weight, talk, speaker.audio, 0.0))
+            rows.append(_row(speaker, "genuine", seconds, talk, told[i], 0.0))
             shifts = rng.choice([-1, 1], SHIFTS) * rng.uniform(*SHIFT, SHIFTS)
-            rows += [_row(speaker, "shifted", seconds, weight, talk, speaker.audio, float(shift)) for shift in shifts]
+            rows += [_row(speaker, "shifted", seconds, talk, told[i], float(shift)) for shift in shifts]
             for j, other in enumerate(speakers):
                 spare = len(other.audio.samples) / SAMPLE_RATE - (talk.at[-1] - talk.at[0])
                 if j != i and spare > 0:
                     start = other.audio.start + float(rng.uniform(0, spare)) - float(talk.at[0])
-                    rows.append(_row(speaker, "replaced", seconds, weight, talk, other.audio, start))
+                    rows.append(_row(speaker, "replaced", seconds, talk, told[j], start))
     return [row for row in rows if np.isfinite(row.measures).all()]
 
 
@@ -305,19 +305,14 @@ def _map_without(i: int, speakers: Sequence[Speaker], offsets: Sequence[float]) 
     return fit_map([speakers[j] for j in rest], [offsets[j] for j in rest])
 
 
-def _curves(speaker: Speaker, weight: Grid, stretches: Sequence[Talk], shift: float) -> list[Curve]:
-    heard = _heard(speaker.audio, weight, shift)
-    return [heard.curve(talk) for talk in stretches]
-
-
-def _heard(audio: Audio, weight: Grid, shift: float) -> Heard:
-    """What the sound foretells when it is played `shift` seconds early."""
+def _heard(audio: Audio, weight: Grid) -> Heard:
     at, bands = bands_of(audio)
-    return Heard(at - shift, context(at, bands, at) @ weight)
+    return Heard(at, context(at, bands, at) @ weight)
 
 
-def _row(speaker: Speaker, kind: str, seconds: float, weight: Grid, talk: Talk, audio: Audio, shift: float) -> Row:
-    curve = _heard(audio, weight, shift).curve(talk)
+def _row(speaker: Speaker, kind: str, seconds: float, talk: Talk, told: Heard, shift: float) -> Row:
+    """The stretch with a sound that is played `shift` seconds early."""
+    curve = Heard(told.at - shift, told.foretold).curve(talk)
     measures = measures_of([curve])
     lag, _ = best_lag([curve])
     return Row(speaker.name, kind, seconds, tuple(measures[name] for name in MEASURES), lag + shift)
