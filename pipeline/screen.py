@@ -129,7 +129,9 @@ async def _judge(media_id: str, media: Media, now: datetime, until: float, by: S
         judged_at=now,
         size=media.size,
         facts=clip.facts,
-        sampling=msgspec.structs.replace(clip.sampling, windows=findings.windows),
+        sampling=msgspec.structs.replace(
+            clip.sampling, windows=findings.windows, notes=(*clip.sampling.notes, *findings.notes)
+        ),
         signals=assessment.signals,
         shadow=assessment.shadow,
         embedding=findings.embedding,

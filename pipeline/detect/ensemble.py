@@ -118,6 +118,7 @@ async def detect(
         detectors=registry.versions,
         windows=tuple(_told(window, changes, closely) for window in look.windows),
         face_features=_features(reports.values()),
+        notes=_notes(clip, registry),
     )
 
 
@@ -336,6 +337,11 @@ def _told(window: Window, changes: Sequence[_Change], closely: Sequence[Detector
 
 def _words(family: Family) -> str:
     return family.value.replace("_", " ")
+
+
+def _notes(clip: Clip, registry: Registry) -> tuple[str, ...]:
+    looked, kept = min(registry.faces.frames, len(clip.keyframes)), len(clip.keyframes)
+    return (f"faces were looked for in {looked} of {kept} frames",) if looked < kept else ()
 
 
 def _features(reports: Iterable[DetectorReport]) -> bytes | None:

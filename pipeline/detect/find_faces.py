@@ -23,7 +23,7 @@ from pipeline.detect.port import Face, Infer, ModelSpec, ReportStatus, Tensors, 
 from pipeline.events.values import Box, MediaKind
 
 Embedding = NDArray[np.float32]
-"""192 numbers of unit length: the cosine of two says how alike the faces are."""
+"""Of unit length: the cosine of two says how alike the faces are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class FindFaces:
             a profile picture, is too large to be found at the first.
         min_score: the detector's own score from which something is a face.
         same_face: overlap (intersection over union) from which two boxes in consecutive keyframes are one track.
-        same_person: cosine from which two tracks of a video are one, if they never appear together.
+        same_person: cosine from which two tracks of a video are one, if they never appear together. Of 15 videos of one
+            person each, 94 % of 194 pairs within a video lay above it, none of 3,209 pairs across (largest .40).
         compared: tracks of a video that are compared with each other, those with the largest faces.
         at_once: frames under way at once, which bounds memory.
     """
@@ -63,7 +64,7 @@ class FindFaces:
     again: int = 256
     min_score: float = 0.5
     same_face: float = 0.3
-    same_person: float = 0.5
+    same_person: float = 0.45
     compared: int = 12
     at_once: int = 4
 

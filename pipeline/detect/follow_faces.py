@@ -123,7 +123,7 @@ class FollowFaces:
     embed: float = 0.8
     presence: float = 0.5
     same_face: float = 0.3
-    same_person: float = 0.5
+    same_person: float = 0.45
     at_once: int = 2
 
     name: ClassVar[str] = "follow_faces"

@@ -191,7 +191,8 @@ class DetectorReport:
 class Findings:
     """What all detectors said of one clip. `detectors`: `name@version` of all that were asked, sorted.
 
-    `windows`: where a closer look was taken. `hashes`: for banks of known content.
+    `windows`: where a closer look was taken. `hashes`: for banks of known content. `notes`: what was looked at less
+    than the sampling manifest would make believe.
     """
 
     reports: tuple[DetectorReport, ...]
@@ -201,6 +202,7 @@ class Findings:
     windows: tuple[WindowLook, ...] = ()
     hashes: tuple[FrameHash, ...] = ()
     face_features: bytes | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Detector(Protocol):

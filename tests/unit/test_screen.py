@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.decode.port import Clip
+from pipeline.decode.port import Clip, Span, Window
 from pipeline.detect.port import Closer, DetectorReport, Findings, Mode, ReportStatus, Score
 from pipeline.errors import Permanent, Reason, Stage
 from pipeline.events import MediaUploaded
-from pipeline.events.values import Action, Failure, Family, SignalStatus
+from pipeline.events.values import Action, Failure, Family, SignalStatus, WindowLook
 from pipeline.ledger.port import KnownContent, known_from
 from pipeline.policy.file import load
 from pipeline.screen import Screening, screen, unscreenable
@@ -45,11 +45,14 @@ class Bench:
         self.decode = FakeDecode(default=clip or clip_of(picture()))
         self.detected = 0
         self.stages: list[Stage] = []
+        self.spans: list[Span] = []
+        self.windows: tuple[Window, ...] = ()
         self.store: dict[tuple[str, tuple[str, ...]], KnownContent] = {}
 
         async def detect(_: Clip, closer: Closer, within: float) -> Findings:
             assert within > 0
             self.detected += 1
+            self.windows = await closer(self.spans) if self.spans else ()
             return found
 
         async def known(sha256: str, detectors: tuple[str, ...]) -> KnownContent | None:
@@ -61,6 +64,27 @@ class Bench:
             yield
 
         self.by = Screening(FakeFetch(folder), self.decode, detect, known, POLICY, ("face_forgery@1",), timed)
+
+
+async def test_a_closer_look_is_one_at_the_same_file_and_is_told(tmp_path):
+    """Whoever detects may look closely; the manifest that is decided with, and remembered, tells where."""
+    look = WindowLook(start=1.0, end=3.9, frames=3, why="a face is there", bought="judged: lip sync")
+    bench = Bench(tmp_path, replace(findings(0.05), windows=(look,), notes=("faces were looked for in 1 of 2 frames",)))
+    bench.decode.film = lambda at: picture(seed=int(at))
+    bench.spans = [Span(1.0, 4.0, 1.0, "a face is there")]
+    decided = await screen(upload("a.jpg"), 1, now=NOW, within=5, by=bench.by)
+    assert bench.decode.looked == bench.spans
+    assert [frame.index for window in bench.windows for frame in window.frames] == [1, 2, 3]
+    assert decided.sampling.windows == (look,)
+    assert decided.sampling.notes == ("faces were looked for in 1 of 2 frames",)
+    assert known_from(decided).sampling == decided.sampling
+
+
+async def test_what_the_heads_read_is_kept(tmp_path):
+    """Features of the most suspicious face go with the decision, and are remembered."""
+    bench = Bench(tmp_path, replace(findings(0.05), face_features=b"\1\2"))
+    decided = await screen(upload("a.jpg"), 1, now=NOW, within=5, by=bench.by)
+    assert decided.face_features == known_from(decided).face_features == b"\1\2"
 
 
 async def test_a_genuine_upload_is_allowed_with_everything_that_was_seen(tmp_path):

@@ -154,7 +154,7 @@ def test_tracks_change_nothing_but_the_number():
 
 
 def unit(*numbers):
-    vector = np.zeros(192, np.float32)
+    vector = np.zeros(256, np.float32)
     vector[: len(numbers)] = numbers
     return vector / np.linalg.norm(vector)
 

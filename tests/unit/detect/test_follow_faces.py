@@ -31,7 +31,7 @@ def film(at):
 
 
 def likeness(*persons):
-    return {person: np.eye(192, dtype=np.float32)[person] for person in persons}
+    return {person: np.eye(256, dtype=np.float32)[person] for person in persons}
 
 
 def looks_like(person):
@@ -119,7 +119,7 @@ async def test_a_track_knows_its_person_by_what_the_face_looks_like():
     found = await follow(infer, persons=likeness(3, 5))
     (track,) = found.tracks
     assert track.person == 3
-    assert track.embeddings.shape == (len(track.embedded), 192)
+    assert track.embeddings.shape == (len(track.embedded), 256)
     assert np.linalg.norm(track.embeddings, axis=1) == pytest.approx(1)
     assert {face.track for face in found.faces} == {3}
 
