@@ -343,8 +343,8 @@ def _cut(image: RGB, to_frame: Affine) -> tuple[RGB, Affine]:
 
 
 def _warp(image: RGB, to_frame: Affine, size: int) -> RGB:
-    """Sample `size` × `size` pixels. A face much larger than that is sampled finer first, and averaged."""
-    finer = 2 if math.hypot(to_frame[0, 0], to_frame[1, 0]) > _FINER_FROM else 1
+    """Sample `size` × `size` pixels. A larger face is sampled at its own resolution first, and averaged."""
+    finer = max(1, round(math.hypot(to_frame[0, 0], to_frame[1, 0])))
     matrix = to_frame.copy()
     matrix[:, :2] /= finer
     # OpenCV counts pixels by their index, which lies half a pixel before their middle.
@@ -359,7 +359,3 @@ def _warp(image: RGB, to_frame: Affine, size: int) -> RGB:
     if finer > 1:
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(crop, dtype=np.uint8)
-
-
-_FINER_FROM = 1.5
-"""Pixels of the frame per pixel of the crop from which plain sampling would begin to alias."""
