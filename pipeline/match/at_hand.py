@@ -114,7 +114,7 @@ class BanksAtHand:
             if changed(self._folder) != self._seen:
                 self.open()
                 return
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:  # OSError: what was compiled cannot be kept, as on a full disk
             logger.error("the banks stay as they were", detail=str(error))
         self._look(now)
 

@@ -24,6 +24,8 @@ COMMANDS = [
         "models verify",
         "models train",
         "policy check",
+        "banks check",
+        "banks rescan",
         "settings",
         "demo",
     )

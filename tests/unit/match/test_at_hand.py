@@ -55,6 +55,10 @@ def folder(tmp_path):
     return tmp_path
 
 
+def _no_space(*_):
+    raise OSError(28, "No space left on device")
+
+
 async def live(banks, value=A):
     return [one.live for one in (await banks.recognise(SHA, frames(value), "m")).matches]
 
@@ -93,6 +97,19 @@ async def test_a_slip_of_the_operator_leaves_the_banks_as_they_were(folder):
     (folder / "banks.yaml").write_text(good.replace("live", "shadow"))
     banks.refresh(NOW)
     assert await live(banks) == [False]
+
+
+async def test_a_full_disk_leaves_the_banks_as_they_were(folder, monkeypatch):
+    """What was compiled cannot be kept; the next refresh tries again."""
+    banks = BanksAtHand(folder, folder / "kept")
+    banks.open()
+    (folder / "a.txt").write_text(f"{B.hex()}\n")
+    with monkeypatch.context() as full:
+        full.setattr("pipeline.match.load._keep", _no_space)
+        banks.refresh(NOW)
+    assert await live(banks) == [True]
+    banks.refresh(NOW)
+    assert await live(banks) == []
 
 
 def test_at_the_start_a_slip_is_an_error(folder):
