@@ -7,21 +7,23 @@ import asyncio
 import math
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
-from pipeline.decode.port import SAMPLE_RATE, Audio, Clip
+from pipeline.decode.port import SAMPLE_RATE, Audio, Clip, Packets, Span, Window
 from pipeline.detect.ensemble import detect
-from pipeline.detect.port import Detector, Mode, Probe, ReportStatus, Score, View
+from pipeline.detect.port import Detector, Mode, Probe, ReportStatus, Score, Speech, View
 from pipeline.detect.registry import DETECTORS, Entry, load
 from pipeline.detect.tensors import misfits
-from pipeline.events.values import Family
+from pipeline.events.values import Credentials, CredentialState, Family, Sampling, TrackFacts
 from pipeline.models.verify import verify
-from pipeline.testing import clip_of, picture
+from pipeline.testing import clip_of, picture, windows_of
 
 pytestmark = pytest.mark.slow
 
 SECONDS = 120.0
+BATCHED = [name for name, made in DETECTORS.items() if (model := made().model) is not None and model.max_batch]
 METADATA = (("Software", "ComfyUI"), ("Title", "a day at the sea"))
 
 
@@ -30,21 +32,74 @@ def detector(request: pytest.FixtureRequest) -> Detector:
     return DETECTORS[request.param]()
 
 
-@pytest.fixture
-def clip(photographs) -> Clip:
-    """A video of a face that moves a little and other things between, with metadata and sound."""
-    face = photographs["astronaut"]
-    sound = Audio(np.zeros(SAMPLE_RATE, np.float32))
-    frames = [face, photographs["coffee"], np.roll(face, 8, axis=1), photographs["chelsea"], np.roll(face, 16, axis=1)]
-    return clip_of(*frames, metadata=METADATA, audio=sound)
+@pytest.fixture(scope="module")
+def film(photographs):
+    """What a closer look at the video shows: the face, swaying."""
+    return lambda at: np.roll(photographs["astronaut"], round(12 * math.sin(2 * at)), axis=1)
+
+
+@pytest.fixture(scope="module")
+def clip(photographs, film) -> Clip:
+    """A video of a face that moves a little and other things between, with all that a file can have."""
+    made = clip_of(film(0), photographs["coffee"], film(4), photographs["chelsea"], film(8), metadata=METADATA)
+    facts = msgspec.structs.replace(
+        made.facts,
+        tracks=(TrackFacts(kind="video", codec="h264", width=512, height=512, frame_rate=25.0),),
+        credentials=Credentials(state=CredentialState.INVALID, codes=("assertion.dataHash.mismatch",)),
+    )
+    at = np.arange(0, 10, 1 / 25)
+    size = np.where(np.arange(len(at)) % 50, 900, 9000) + (np.arange(len(at)) * 37) % 101
+    return Clip(
+        facts,
+        Sampling(decoder="fake", looked_at=made.sampling.looked_at, closer_budget=150, audio_seconds=10.0),
+        tuple(replace(frame, native=np.ascontiguousarray(frame.image[:256, :256, 1])) for frame in made.keyframes),
+        babble(10.0),
+        Packets(at, size.astype(np.int32), np.arange(len(at)) % 50 == 0),
+    )
+
+
+def babble(seconds: float) -> Audio:
+    """Something like speech to what measures it: a buzz of harmonics that swells and fades five times a second."""
+    at = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = 2 * np.pi * np.cumsum(130 + 20 * np.sin(2 * np.pi * 0.7 * at)) / SAMPLE_RATE
+    formants = (sum(np.sin(n * pitch) / n * (1 + math.cos(n)) for n in range(1, 30))) * 0.1
+    noise = np.random.default_rng(0).normal(scale=0.003, size=len(at))
+    return Audio(np.clip(formants * (0.55 + 0.45 * np.sin(2 * np.pi * 5 * at)) + noise, -1, 1).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, View]:
+    """The view, once it was made: looking at it takes seconds."""
+    return {}
 
 
 @pytest.fixture
-async def view(clip, infer) -> View:
-    """The clip with the faces that the real face detector finds in it."""
-    found = await load().faces(clip, infer, until=asyncio.get_running_loop().time() + SECONDS)
-    assert found.faces, "the face detector must find the astronaut's face"
-    return View(clip, found.faces)
+async def view(clip, film, infer, seen) -> View:
+    """The clip with the faces that the real models find in it, followed through two windows; somebody speaks."""
+    if "view" not in seen:
+        registry, until = load(), asyncio.get_running_loop().time() + SECONDS
+        found = await registry.faces(clip, infer, until=until)
+        assert found.faces, "the face detector must find the astronaut's face"
+        spans = (Span(0.0, 4.0, 25.0, "speech"), Span(6.0, 9.0, 12.5, "doubt"))
+        windows = windows_of(film, spans, len(clip.keyframes))
+        followed = await registry.follow(windows, registry.faces, found.faces, found.known, infer, until=until)
+        assert followed.tracks is not None
+        assert [(track.window, track.person, len(track.faces)) for track in followed.tracks] == [
+            (0, 0, 100),
+            (1, 0, 38),
+        ]
+        speech = Speech(np.full(int(10 * SAMPLE_RATE / 512), 0.9, np.float32))
+        seen["view"] = View(clip, found.faces, speech, windows, followed.tracks)
+    return seen["view"]
+
+
+def closer_look(clip: Clip, film):
+    """A closer look as the decoder would take it."""
+
+    async def closer(spans) -> tuple[Window, ...]:
+        return windows_of(film, spans, len(clip.keyframes))
+
+    return closer
 
 
 async def judge(detector: Detector, probes: list[Probe], infer) -> list[list[Score]]:
@@ -91,11 +146,18 @@ class TestEveryDetector:
             assert all(np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
 
     def test_preparing_leaves_the_clip_as_it_is(self, detector, view):
-        """Frames are shared between detectors: nobody writes into them."""
-        before = [frame.image.copy() for frame in view.clip.keyframes]
+        """Frames, sound and meshes are shared between detectors: nobody writes into them."""
+
+        def shared() -> list[np.ndarray]:
+            kept = [view.clip.audio.samples, *(frame.native for frame in view.clip.keyframes)]
+            windows = [frame for window in view.windows for frame in window.frames]
+            kept += [frame.image for frame in (*view.clip.keyframes, *windows)]
+            return kept + [face.points for track in view.tracks for face in track.faces]
+
+        before = [array.copy() for array in shared()]
         detector.prepare(view)
-        for frame, image in zip(view.clip.keyframes, before, strict=True):
-            assert np.array_equal(frame.image, image)
+        for array, was in zip(shared(), before, strict=True):
+            assert np.array_equal(array, was)
 
     async def test_asking_twice_answers_the_same(self, detector, view, infer):
         """The same question has one answer, to the bit."""
@@ -121,7 +183,7 @@ class TestEveryDetector:
             assert [replace(score, value=0.0) for score in one] == [replace(score, value=0.0) for score in other]
             assert [score.value for score in one] == pytest.approx([score.value for score in other], abs=1e-5)
 
-    @pytest.mark.parametrize("detector", [name for name, made in DETECTORS.items() if made().model], indirect=True)
+    @pytest.mark.parametrize("detector", BATCHED, indirect=True)
     async def test_a_batch_answers_as_its_rows_do(self, detector, view, infer):
         """Rows in one request, with a stranger among them, are answered as each alone is."""
         probes = sendable(detector, view)[:3]
@@ -167,9 +229,24 @@ class TestEveryDetector:
         assert (report.status, report.scores, report.coverage) == (ReportStatus.NOT_APPLICABLE, (), 1.0)
 
     async def test_without_faces_a_detector_of_faces_does_not_apply(self, detector, photographs, infer):
-        """A cup of coffee: whoever needs faces has nothing to judge, whoever does not judges."""
+        """A cup of coffee: whoever needs faces, or a moving picture, has nothing to judge; nobody fails."""
         report = await report_of(detector, clip_of(photographs["coffee"], metadata=METADATA), infer)
-        assert report.status is (ReportStatus.NOT_APPLICABLE if detector.needs_faces else ReportStatus.OK)
+        needless = detector.needs_faces or detector.closer
+        assert report.status in (
+            (ReportStatus.NOT_APPLICABLE,) if needless else (ReportStatus.NOT_APPLICABLE, ReportStatus.OK)
+        )
+
+    async def test_who_looks_closer_says_so_when_nothing_could_be_looked_at(self, detector, view, infer):
+        """A face in a video and no closer look: that is no reassurance."""
+        if detector.closer:
+            report = await report_of(detector, view.clip, infer)
+            assert (report.status, report.coverage) == (ReportStatus.NOT_APPLICABLE, 0.0)
+
+    async def test_without_tracks_who_needs_them_does_not_judge(self, detector, view):
+        """Windows in which nobody was found: whoever looks at tracks asks nothing, and nobody breaks."""
+        probes = detector.prepare(replace(view, tracks=(), faces=()))
+        if detector.needs_faces:
+            assert [probe for probe in probes if not probe.skipped] == []
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (16, 16), (33, 31)])
     async def test_odd_sizes_do_no_harm(self, detector, size, infer):
@@ -193,10 +270,12 @@ async def test_every_detector_fits_the_repository_and_the_server(models, infer):
     assert report.asked_server
 
 
-async def test_the_whole_stage_is_deterministic(clip, infer):
-    """The same clip twice, with everything side by side: the same findings."""
-    first, second = [await detect(clip, load(), infer, within=SECONDS) for _ in range(2)]
-    assert {report.status for report in first.reports} == {ReportStatus.OK}
+async def test_the_whole_stage_is_deterministic(clip, film, infer):
+    """The same clip twice, with everything side by side and a closer look: the same findings."""
+    closer = closer_look(clip, film)
+    first, second = [await detect(clip, load(), infer, closer=closer, within=4 * SECONDS) for _ in range(2)]
+    assert {report.status for report in first.reports} <= {ReportStatus.OK, ReportStatus.NOT_APPLICABLE}
+    assert first.windows == second.windows != ()
     assert first.detectors == second.detectors
     assert first.faces == second.faces == 3
     for one, other in zip(first.reports, second.reports, strict=True):
