@@ -13,16 +13,20 @@ import yaml
 
 from pipeline.detect.closer import LookCloser
 from pipeline.detect.embed import Embed
+from pipeline.detect.eyes_and_head import EyesAndHead
 from pipeline.detect.face_forgery import FaceForgery
 from pipeline.detect.find_faces import FindFaces
 from pipeline.detect.follow_faces import FollowFaces
 from pipeline.detect.generator_metadata import GeneratorMetadata
 from pipeline.detect.hear_speech import HearSpeech
+from pipeline.detect.lighting import Lighting
 from pipeline.detect.lip_sync import LipSync
 from pipeline.detect.mesh import FACE_EMBEDDING
 from pipeline.detect.nudity import Nudity
 from pipeline.detect.port import Detector, Mode, ModelSpec
 from pipeline.detect.provenance import Provenance
+from pipeline.detect.reenactment import Reenactment
+from pipeline.detect.refitted_faces import RefittedFaces
 from pipeline.errors import ConfigError
 
 DETECTORS: Mapping[str, Callable[..., Detector]] = {
@@ -33,6 +37,10 @@ DETECTORS: Mapping[str, Callable[..., Detector]] = {
         GeneratorMetadata,
         Provenance,
         LipSync,
+        EyesAndHead,
+        Lighting,
+        Reenactment,
+        RefittedFaces,
     )
 }
 """Every detector there is, by the name that the detectors file uses."""

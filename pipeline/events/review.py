@@ -11,6 +11,7 @@ from pipeline.events.uploaded import MediaUploaded
 from pipeline.events.values import (
     NO_CONTROLS,
     Action,
+    Family,
     MediaFacts,
     MediaId,
     Priority,
@@ -54,7 +55,8 @@ class ReviewDecided(Struct, frozen=True, tag_field="schema", tag="review.decided
 
     `action` is final, so it cannot be `hold`, which means "until a person decides": such a record is malformed, and
     the task stays open. `reason` is shown to the platform, `notes` are not. `label`: the text for viewers when
-    `action` is `label` or `limit`; the text that was on the upload already when it is not given.
+    `action` is `label` or `limit`; the text that was on the upload already when it is not given. `confirmed`, `denied`:
+    the manipulations that the person saw, or ruled out: what the heads learn from. An action alone says little of that.
     """
 
     review_id: UUID
@@ -67,8 +69,12 @@ class ReviewDecided(Struct, frozen=True, tag_field="schema", tag="review.decided
     reason: Annotated[str, Meta(max_length=2000)] = ""
     notes: Annotated[str, Meta(max_length=20_000)] = ""
     label: Annotated[str, Meta(max_length=200)] | None = None
+    confirmed: tuple[Family, ...] = ()
+    denied: tuple[Family, ...] = ()
 
     def __post_init__(self) -> None:
         check_moment("decided_at", self.decided_at)
         if self.action is Action.HOLD:
             raise ValueError("`hold` is no answer: it means until a person decides")
+        if both := set(self.confirmed) & set(self.denied):
+            raise ValueError(f"both confirmed and denied: {', '.join(sorted(both))}")

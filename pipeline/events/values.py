@@ -138,8 +138,8 @@ class Signal(Struct, frozen=True):
     """What is believed about one family for the whole upload.
 
     `probability` is None when the status is `missing` or `not_applicable`. `low`/`high` bound it.
-    `coverage` is the share of what should have been looked at that was. `pooled`: the raw score that the probability was
-    made from, for calibrating anew. `advisory`: measured too near chance for anything but a hint to a person.
+    `coverage` is the share of what should have been looked at that was. `pooled`: the raw score that the probability
+    was made from, for calibrating anew. `advisory`: measured too near chance for anything but a hint to a person.
     """
 
     family: Family

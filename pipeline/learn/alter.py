@@ -19,6 +19,7 @@ Image = NDArray[np.uint8]
 
 STILLS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VIDEOS = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v"})
+SOUNDS = frozenset({".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".aac"})
 _SECONDS = 20.0
 
 

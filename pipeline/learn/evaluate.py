@@ -27,7 +27,7 @@ from pipeline.calibration import Calibration
 from pipeline.errors import ConfigError
 from pipeline.events import MediaDecided
 from pipeline.events.values import Family, MediaKind, Signal
-from pipeline.learn.alter import ALTERATIONS, STILLS, alter
+from pipeline.learn.alter import ALTERATIONS, SOUNDS, STILLS, alter
 from pipeline.learn.calibrate import LEAST, calibrate, calibration_error
 from pipeline.learn.makers import MAKERS
 from pipeline.learn.measure import Quality, Trust, quality, trust
@@ -577,10 +577,7 @@ async def costs(items: Sequence[Item], settings: Settings, policy: Policy) -> tu
 
 def _kind(path: Path) -> str:
     suffix = path.suffix.lower()
-    return MediaKind.IMAGE if suffix in STILLS else MediaKind.AUDIO if suffix in _SOUNDS else MediaKind.VIDEO
-
-
-_SOUNDS = frozenset({".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".aac"})
+    return MediaKind.IMAGE if suffix in STILLS else MediaKind.AUDIO if suffix in SOUNDS else MediaKind.VIDEO
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float, float]:

@@ -297,6 +297,19 @@ class Ledger:
                 known=frozenset((match.bank, match.hash_id) for match in decided.matches if match.live),
             )
 
+    def judged(self, since: datetime) -> Iterator[tuple[MediaDecided, ReviewDecided | None]]:
+        """Every decision since then, with the review that stands for it, if any; streamed, oldest first."""
+        d, r = decisions.c, reviews.c
+        same = (r.media_id == d.media_id) & (r.round == d.round)
+        query = (
+            select(d.event, r.event.label("review"))
+            .select_from(decisions.outerjoin(reviews, same))
+            .where(d.decided_at >= since)
+            .order_by(d.decided_at, d.media_id, d.round)
+        )
+        for row in self._stream(query):
+            yield _decided.decode(row.event), None if row.review is None else _reviewed.decode(row.review)
+
     # --- what is on record ----------------------------------------------------------------------------------------
 
     def outcome(self, media_id: str) -> MediaEnforced | None:

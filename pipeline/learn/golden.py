@@ -1,0 +1,60 @@
+"""A golden set: what the heads read of faces whose labels are certain, and which nothing is ever fitted to."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.detect.face_forgery import FEATURES
+from pipeline.detect.faces import crop_face
+from pipeline.errors import ConfigError
+from pipeline.events.values import Family
+from pipeline.learn.evaluate import Item
+from pipeline.learn.features import FaceReader, read_image
+from pipeline.learn.refit import Labelled
+from pipeline.learn.scores import LOOKED_FOR_BY
+from pipeline.models.sources import Progress, write_atomically
+
+
+def make_golden(
+    items: tuple[Item, ...],
+    family: Family,
+    out: Path,
+    models_dir: Path,
+    home: Path,
+    progress: Progress = lambda _: None,
+) -> Labelled:
+    """Read the largest face of each still that is genuine or of this family, and write features and labels to `out`."""
+    chosen = [item for item in items if not item.fake or family in LOOKED_FOR_BY.get(item.made, ())]
+    reader = FaceReader(models_dir, home, progress)
+    features, fake, names = [], [], []
+    for number, item in enumerate(chosen, 1):
+        progress(f"reading {number} of {len(chosen)} faces")
+        image = read_image(item.path)
+        found = None if image is None else reader.largest_face(image)
+        if image is not None and found is not None:
+            features.append(reader.read(crop_face(image, found.box, found.landmarks))[0].astype(np.float16))
+            fake.append(item.fake)
+            names.append(item.file)
+    if not any(fake) or all(fake):
+        raise ConfigError(f"a golden set needs genuine faces and faces of {family}: found {sum(fake)} of {len(fake)}")
+    packed = io.BytesIO()
+    np.savez(packed, features=np.stack(features), fake=np.array(fake), names=np.array(names))
+    write_atomically(out, packed.getvalue())
+    return read_golden(out)
+
+
+def read_golden(path: Path) -> Labelled:
+    """A golden set from its file. Raises ConfigError when it is none."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            found = Labelled(
+                kept["features"].astype(np.float64), kept["fake"].astype(bool), tuple(map(str, kept["names"]))
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path}: no golden set: {error}") from None
+    if found.features.shape[1:] != (FEATURES,):
+        raise ConfigError(f"{path}: made for another model; make it again")
+    return found
