@@ -27,6 +27,7 @@ from pipeline.detect.port import Detector, Mode, ModelSpec
 from pipeline.detect.provenance import Provenance
 from pipeline.detect.reenactment import Reenactment
 from pipeline.detect.refitted_faces import RefittedFaces
+from pipeline.detect.whole_image import WholeImage
 from pipeline.errors import ConfigError
 
 DETECTORS: Mapping[str, Callable[..., Detector]] = {
@@ -34,6 +35,7 @@ DETECTORS: Mapping[str, Callable[..., Detector]] = {
     for made in (
         FaceForgery,
         Nudity,
+        WholeImage,
         GeneratorMetadata,
         Provenance,
         LipSync,
