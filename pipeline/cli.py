@@ -25,6 +25,7 @@ from rich.table import Table
 from pipeline import VERSION, log
 from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events.values import Surface
+from pipeline.learn.commands import add_to as add_learning
 from pipeline.match.commands import app as banks_app
 from pipeline.settings import Settings
 
@@ -35,6 +36,7 @@ models_app = typer.Typer(no_args_is_help=True, help="The Triton model repository
 policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
 app.add_typer(stack_app, name="stack")
 app.add_typer(topics_app, name="topics")
+add_learning(models_app)
 app.add_typer(models_app, name="models")
 app.add_typer(policy_app, name="policy")
 app.add_typer(banks_app, name="banks")
@@ -306,22 +308,6 @@ def models_verify(
             out.print(f"[red]differs[/red] {difference}", highlight=False)
         out.print(f"{len(report.models)} models compared, {len(report.differences)} differences")
     raise typer.Exit(0 if report.ok else 1)
-
-
-@models_app.command("train")
-def models_train(
-    head: Annotated[str, typer.Argument(help="swap or synthesis.")],
-    manifest: Annotated[Path, typer.Option(help="CSV: file, label, family, source, licence, split.")],
-    output: Annotated[Path | None, typer.Option(help="Where the head goes; its model folder when not given.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same head.")] = 0,
-) -> None:
-    """Train a head of face_forgery from a manifest, on two cores in minutes."""
-    from pipeline.learn.train import train_head
-
-    models = Settings().models_dir
-    place = output or models / "face_forgery" / f"{head}.json"
-    report = train_head(head, manifest, models, place, home=Settings().home, seed=seed, progress=err.print)
-    out.print(report)
 
 
 @app.command()
