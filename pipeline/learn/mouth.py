@@ -13,6 +13,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -45,7 +46,7 @@ from pipeline.detect.lip_sync import (
     talk_from,
 )
 from pipeline.detect.port import Infer, Speech
-from pipeline.detect.voice_clone import spoken_frames
+from pipeline.detect.voice_clone import SPEAKS, spoken_frames
 from pipeline.errors import ConfigError
 from pipeline.events.values import MediaFacts, MediaKind, Sampling
 from pipeline.learn.heads import Estimate, auc, fit_lda, fit_platt
@@ -128,7 +129,8 @@ def train_lip_sync(
 
     The same manifest and seed give the same files.
     """
-    speakers = gather(manifest, models_dir, home, progress)
+    people = gather(manifest, models_dir, home, progress)
+    speakers = [person for person in people if talks(person, WINDOW)]
     if len(speakers) < FEWEST:
         raise ConfigError(f"{manifest}: {len(speakers)} clips of people who talk; at least {FEWEST} are needed")
     progress(f"fitting on {len(speakers)} clips")
@@ -141,7 +143,7 @@ def train_lip_sync(
         for seconds in LENGTHS
     )
     genuine = [row.measures[0] for row in rows if row.kind == "genuine"]
-    soft = [float(np.median(speaker.soft)) for speaker in speakers if speaker.soft]
+    soft = [float(np.median(person.soft)) for person in people if person.soft]
     moved = [abs(row.lag) for row in rows if row.kind == "shifted"]
     report = LipSyncReport(
         out,
@@ -237,7 +239,7 @@ def talks(speaker: Speaker, seconds: float) -> list[Talk]:
 
 
 def gather(manifest: Path, models_dir: Path, home: Path, progress: Progress) -> list[Speaker]:
-    """The genuine clips of a manifest in which one person is seen to talk; kept under `home/learn/mouth/`."""
+    """The genuine clips of a manifest, whether or not anybody talks in them; kept under `home/learn/mouth/`."""
     try:
         with manifest.open(newline="", encoding="utf-8") as stream:
             files = [row["file"] for row in csv.DictReader(stream) if row["label"] == "real"]
@@ -245,7 +247,7 @@ def gather(manifest: Path, models_dir: Path, home: Path, progress: Progress) -> 
         raise ConfigError(f"{manifest}: no manifest with file and label: {error!r}") from error
     chosen = sorted(file for file in files if Path(file).suffix.lower() in VIDEOS)
     models: InProcess | None = None
-    speakers = []
+    people = []
     for file in chosen:
         store = (
             home
@@ -257,26 +259,23 @@ def gather(manifest: Path, models_dir: Path, home: Path, progress: Progress) -> 
             models = models or InProcess(MODELS, models_dir, home, progress)
             progress(f"reading {file}")
             _save(store, asyncio.run(watch(manifest.parent / file, models)))
-        speaker = _load(store, file)
-        if talks(speaker, WINDOW):
-            speakers.append(speaker)
-    return speakers
+        people.append(_load(store, file))
+    return people
 
 
 async def watch(path: Path, infer: Infer) -> Speaker:
-    """Sound, speech and the mouth of the largest face of a clip, through the models and steps of live detection."""
+    """Sound, speech and the mouth of the largest face of a clip, through the models and steps of live detection.
+
+    Where nobody speaks the first window alone is watched, for how sharp a mouth is.
+    """
     samples, start = read_sound(path)
     audio = Audio(samples, start)
-    nothing = Speaker(path.name, audio, Speech(np.zeros(0, np.float32)), (), ())
-    if not len(samples):
-        return nothing
     until = asyncio.get_running_loop().time() + 3600
     clip = Clip(MediaFacts(MediaKind.VIDEO, path.suffix), Sampling("training"), audio=audio)
     speech = await HearSpeech()(clip, infer, until=until)
-    if speech is None or (speech.probability > 0.5).mean() < SPOKEN / 4:
-        return nothing
+    silent = speech is None or (speech.probability > SPEAKS).mean() < SPOKEN / 4
     runs, soft = [], []
-    for window in _windows(path):
+    for window in islice(_windows(path), 1 if silent else None):
         followed = await FollowFaces(faces=1)([window], FindFaces(), (), {}, infer, until=until)
         for track in followed.tracks or ():
             size = window.frames[0].image.shape[:2]
@@ -286,7 +285,8 @@ async def watch(path: Path, infer: Infer) -> Speaker:
             soft += [
                 softness(images[face.frame], face.points) for face in track.faces[:: max(1, len(track.faces) // 4)]
             ]
-    return Speaker(path.name, audio, speech, tuple(runs), tuple(value for value in soft if np.isfinite(value)))
+    heard = Speech(np.zeros(0, np.float32)) if speech is None else speech
+    return Speaker(path.name, audio, heard, tuple(runs), tuple(value for value in soft if np.isfinite(value)))
 
 
 def _windows(path: Path) -> Iterable[Window]:
