@@ -200,11 +200,12 @@ def _imported(name: str, where: str) -> Callable[..., Detector]:
     if not (module and attribute):
         raise ConfigError(f"{name}: module is written package.module:Class, not {where!r}")
     try:
-        kind = getattr(import_module(module), attribute, None)
+        found = getattr(import_module(module), attribute, None)
     except Exception as error:  # whatever a stranger's module raises while it is imported
         raise ConfigError(f"{name}: cannot import {module}: {type(error).__name__}: {error}") from error
-    if not (isinstance(kind, type) and is_dataclass(kind)):
+    if not (isinstance(found, type) and is_dataclass(found)):
         raise ConfigError(f"{name}: {module} has no dataclass {attribute}")
+    kind: Any = found
     if lacks := [each for each in _PORT if not hasattr(kind, each)]:
         raise ConfigError(f"{name}: {where} is no detector: it lacks {', '.join(lacks)}")
     if kind.name != name:
