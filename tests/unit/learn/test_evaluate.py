@@ -1,0 +1,255 @@
+"""Evaluating: what is read, what is measured, what is warned of. The judging itself is the stages' own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.events import MediaDecided, MediaUploaded, Versions
+from pipeline.events.values import (
+    Action,
+    Decision,
+    Evidence,
+    Family,
+    FrameHash,
+    MediaFacts,
+    MediaKind,
+    Signal,
+    SignalStatus,
+)
+from pipeline.learn.alter import alter
+from pipeline.learn.evaluate import (
+    Evaluation,
+    Item,
+    altered,
+    made_copies,
+    near_duplicates,
+    read_items,
+    rows_of,
+    summarise,
+    warnings_of,
+)
+from pipeline.learn.page import page
+from pipeline.learn.scores import Level
+from pipeline.match.pdq import pdq
+from pipeline.policy.file import load
+from pipeline.testing import picture
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = load(None)
+
+
+def item(number: int, fake: bool, source: str = "a", **changed) -> Item:
+    kind = "face_swap" if fake else ""
+    return Item(f"{source}/{number}.jpg", Path(f"{source}/{number}.jpg"), fake, kind, source, "dev", **changed)
+
+
+def decided(score: float, note: str = "", hashes: tuple[FrameHash, ...] = ()) -> MediaDecided:
+    signal = Signal(
+        family=Family.FACE_SWAP,
+        status=SignalStatus.SCORED,
+        probability=score,
+        low=score,
+        high=score,
+        pooled=score,
+        evidence=(Evidence(detector="d", score=score, at=0.0, note=note), Evidence(detector="d", score=score / 2)),
+    )
+    return MediaDecided(
+        decision_id=UUID(int=1),
+        media_id="m",
+        upload=MediaUploaded(media_id="m", uri="file:///m", uploaded_at=NOW),
+        decided_at=NOW,
+        decision=Decision(action=Action.ALLOW, reasons=(), policy_version="p"),
+        versions=Versions(unmask="1", policy="p"),
+        facts=MediaFacts(kind=MediaKind.IMAGE, container="jpeg", width=640, height=480),
+        signals=(signal,),
+        hashes=hashes,
+    )
+
+
+def sample(count: int = 40) -> tuple[list[Item], dict[str, MediaDecided]]:
+    """Half fakes, which score higher, of two sources."""
+    rng = np.random.default_rng(0)
+    items = [item(n, n % 2 == 0, "ab"[n // 2 % 2]) for n in range(count)]
+    return items, {i.key: decided(float(np.clip(rng.normal(0.7 if i.fake else 0.3, 0.15), 0, 1)), "why") for i in items}
+
+
+class TestManifests:
+    """What is read, and what is refused with what to change."""
+
+    def write(self, folder: Path, text: str, *files: str) -> Path:
+        for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"x")
+        (folder / "m.csv").write_text(text)
+        return folder / "m.csv"
+
+    def test_group_or_source(self, tmp_path):
+        """A group names the source; else the source up to its colon; a split and a family choose."""
+        text = "file,label,family,source,split\na.jpg,real,,x/y:1.jpg,dev\nb.jpg,fake,face_swap,x/z:2.jpg,train\n"
+        found = read_items(self.write(tmp_path, text, "a.jpg", "b.jpg"))
+        assert [(i.source, i.fake, i.made, i.split) for i in found] == [
+            ("x/y", False, "", "dev"),
+            ("x/z", True, "face_swap", "train"),
+        ]
+        assert len(read_items(tmp_path / "m.csv", splits=("dev",))) == 1
+        assert len(read_items(tmp_path / "m.csv", families=("gan_face",))) == 1
+
+    def test_a_draw_is_the_same_each_time(self, tmp_path):
+        """At most so many of each label and source, by seed."""
+        names = [f"{n}.jpg" for n in range(20)]
+        text = "file,label,family\n" + "".join(f"{n},real,\n" for n in names)
+        path = self.write(tmp_path, text, *names)
+        assert read_items(path, most=5) == read_items(path, most=5)
+        assert len(read_items(path, most=5)) == 5
+        assert read_items(path, most=5) != read_items(path, most=5, seed=1)
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("file,label\na,real\n", "no column family"),
+            ("file,label,family\na,odd,\n", "line 2: the label is real or fake"),
+            ("file,label,family\na,real,\n", "1 files are not there, the first is a"),
+            ("file,label,family\n", "nothing is left of 0 files"),
+        ],
+    )
+    def test_refused(self, tmp_path, text, complaint):
+        """The line or the first missing file is named."""
+        with pytest.raises(ConfigError, match=complaint):
+            read_items(self.write(tmp_path, text))
+
+
+def test_a_row_per_upload_and_per_piece_of_evidence():
+    """The pooled score with its probability, and each score that it came from."""
+    items, results = sample(2)
+    rows = rows_of(items, results)
+    assert [row.level for row in rows] == [Level.UPLOAD, Level.FRAME, Level.FRAME] * 2
+    assert (rows[0].side, rows[0].codec, rows[0].made) == (480, "jpeg", "face_swap")
+
+
+def test_figures_by_family_source_and_kind():
+    """What can be told apart is told apart, at both levels, by source, and the worst errors are named."""
+    items, results = sample()
+    (found,) = summarise(results, rows_of(items, results), POLICY, rounds=50)
+    assert found.upload.area.value > 0.9
+    assert (found.upload.real, found.upload.fake) == (20, 20)
+    assert found.frame is not None
+    assert {source.source for source in found.sources} == {"a", "b"}
+    assert [kind for kind, _ in found.kinds] == ["face_swap"]
+    assert all(mistake.evidence == "why; why" or mistake.evidence == "why" for mistake in found.worst)
+
+
+def test_altered_copies_are_compared_with_the_same_items_unaltered():
+    """Robustness compares like with like: only the items that were altered, as they are and as they became."""
+    items, results = sample()
+    copies = [replace(i, variant="jpeg-50") for i in items[:20]]
+    results |= {c.key: decided(0.5) for c in copies}
+    (found,) = summarise(results, rows_of([*items, *copies], results), POLICY, rounds=20)
+    assert [(name, q.real, q.fake) for name, q in found.robustness] == [("", 10, 10), ("jpeg-50", 10, 10)]
+    assert found.robustness[1][1].area.value == 0.5
+    assert found.upload.real == 20
+
+
+def test_what_flatters_is_warned_of():
+    """Sources of one label, training files, near-duplicates, anecdotes and kinds that nobody looks for."""
+    items = [item(1, True, "f"), item(2, False, "r"), replace(item(3, True, "f"), split="train", made="teleport")]
+    results = {i.key: decided(0.5) for i in items}
+    told = " | ".join(warnings_of(items, rows_of(items, results), [("x", "y", 3)]))
+    for word in (
+        "2 of 2 sources hold one label",
+        "1 of 3 items are of the split",
+        "near-duplicates",
+        "anecdotes",
+        "teleport",
+    ):
+        assert word in told
+
+
+def shapes(seed: int) -> np.ndarray:
+    """A picture of blocks, which PDQ tells from others as it does photographs."""
+    rng = np.random.default_rng(seed)
+    image = np.full((240, 320, 3), 128, np.uint8)
+    for _ in range(40):
+        x, y, w, h = (int(v) for v in rng.integers(0, 120, 4) * (2, 1.5, 1, 1))
+        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    return image
+
+
+def test_near_duplicates_of_training_files_are_found(tmp_path):
+    """The same picture at half its size is one; another picture is not."""
+    image = shapes(1)
+    cv2.imwrite(str(tmp_path / "seen.png"), image[..., ::-1])
+    training = [Item("seen.png", tmp_path / "seen.png", False, "", "a", "train")]
+
+    def hashed(pixels: np.ndarray) -> MediaDecided:
+        code, good = pdq(pixels)
+        return decided(0.5, hashes=(FrameHash(at=0.0, pdq=code, quality=good),))
+
+    small = cv2.resize(image, (160, 120), interpolation=cv2.INTER_AREA)
+    found = near_duplicates({"same": hashed(small), "other": hashed(shapes(2))}, training, lambda _: None)
+    assert [(key, file) for key, file, _ in found] == [("same", "seen.png")]
+
+
+def test_alterations_keep_the_picture(tmp_path):
+    """Each gives a readable file; what does not apply gives none."""
+    source = tmp_path / "one.png"
+    cv2.imwrite(str(source), picture(320, 240)[..., ::-1])
+    for name in ("jpeg-80", "jpeg-50", "half-size", "crop", "screenshot"):
+        made = alter(source, name, tmp_path)
+        assert made is not None
+        assert cv2.imread(str(made)) is not None
+    assert alter(source, "h264-28", tmp_path) is None
+    assert alter(tmp_path / "sound.wav", "jpeg-80", tmp_path) is None
+
+
+def test_altered_items_are_made_once(tmp_path):
+    """A second run finds the copies of the first."""
+    source = tmp_path / "one.png"
+    cv2.imwrite(str(source), picture(320, 240)[..., ::-1])
+    items = [Item("one.png", source, False, "", "a", "dev")]
+    first = altered(items, ("crop", "jpeg-50"), tmp_path / "copies", 5, lambda _: None)
+    before = {i.path: i.path.stat().st_mtime_ns for i in first}
+    again = altered(items, ("crop", "jpeg-50"), tmp_path / "copies", 5, lambda _: None)
+    assert {i.path: i.path.stat().st_mtime_ns for i in again} == before
+    assert {i.variant for i in first} == {"crop", "jpeg-50"}
+
+
+def test_manipulated_copies_are_labelled_as_what_they_are(tmp_path):
+    """A painted picture is a fake of its kind, of the source of its original."""
+    source = tmp_path / "one.png"
+    cv2.imwrite(str(source), picture(320, 240)[..., ::-1])
+    copies = made_copies([Item("one.png", source, False, "", "a", "dev")], tmp_path / "made", 1, 0, lambda _: None)
+    kinds = {copy.made: copy for copy in copies}
+    assert {"style_transfer", "local_edit"} <= set(kinds)
+    assert "splice" not in kinds
+    assert all(copy.fake and copy.source == "a" and copy.path.is_file() for copy in copies)
+
+
+def test_the_page_stands_alone():
+    """Summary, plots and warnings in one file that loads nothing; strangers' names are escaped."""
+    items, results = sample()
+    rows = rows_of(items, results)
+    evaluation = Evaluation(
+        items=len(items),
+        failed=(("bad.jpg", "<b>torn</b>"),),
+        families=summarise(results, rows, POLICY, rounds=20),
+        costs=(),
+        warnings=("<script>",),
+        detectors=("d@1",),
+        policy="p",
+        calibration="c",
+        seconds=1.0,
+    )
+    html = page(evaluation, rows, items, "Title")
+    assert "face swap" in html
+    assert "<svg" in html
+    assert "<script" not in html
+    assert "&lt;b&gt;torn" in html
+    assert "src='http" not in html
