@@ -210,11 +210,10 @@ async def _look(
 
     if found.faces is None:
         return without(found.status, 0.0, found.detail)
-    looked_at = spread(clip.keyframes, registry.faces.frames)
     if closer is None:
         due = clip.facts.kind is MediaKind.VIDEO and bool(found.faces)
         return without(ReportStatus.NOT_APPLICABLE, 0.0 if due else 1.0, "nothing is looked at twice" if due else "")
-    spans = registry.closer.spans(clip, looked_at, found.faces, speech, doubts)
+    spans = registry.closer.spans(clip, registry.faces.frames_of(clip), found.faces, speech, doubts)
     if not spans:
         small = bool(found.faces)
         return without(ReportStatus.NOT_APPLICABLE, 0.0 if small else 1.0, "no face is large enough" if small else "")
@@ -340,7 +339,7 @@ def _words(family: Family) -> str:
 
 
 def _notes(clip: Clip, registry: Registry) -> tuple[str, ...]:
-    looked, kept = min(registry.faces.frames, len(clip.keyframes)), len(clip.keyframes)
+    looked, kept = len(registry.faces.frames_of(clip)), len(clip.keyframes)
     return (f"faces were looked for in {looked} of {kept} frames",) if looked < kept else ()
 
 

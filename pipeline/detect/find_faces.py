@@ -6,6 +6,7 @@ Comes before the detectors that need faces.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,7 +46,9 @@ class FindFaces:
     """Asks the face detector.
 
     Args:
-        frames: keyframes looked at, spread over the clip.
+        frames: keyframes looked at at most, spread over the clip.
+        fewest, every: of a video that lasts `every` × n seconds, n keyframes are looked at, at least `fewest`: a short
+            clip needs fewer looks, and a face that is in doubt gets more in the second pass.
         longest: the long side, pixels, that a still is shrunk to; faces under about 10 pixels there are not found.
         moving: the same for frames of a video: there are many, and few matter whose faces are small.
         again: the long side at which a frame without a face is looked at once more: a face that fills the frame, as in
@@ -59,6 +62,8 @@ class FindFaces:
     """
 
     frames: int = 24
+    fewest: int = 6
+    every: float = 4.0
     longest: int = 640
     moving: int = 448
     again: int = 256
@@ -83,8 +88,10 @@ class FindFaces:
     )
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.at_once < 1 or min(self.longest, self.moving, self.again) < 32:
-            raise ValueError("frames and at_once must be at least 1, longest, moving and again at least 32")
+        if self.every <= 0:
+            raise ValueError("every must be above 0")
+        if min(self.frames, self.fewest, self.at_once) < 1 or min(self.longest, self.moving, self.again) < 32:
+            raise ValueError("frames, fewest and at_once must be at least 1, longest, moving and again at least 32")
         if not (0 <= self.min_score < 1 and 0 < self.same_face <= 1 and 0 < self.same_person <= 1):
             raise ValueError("min_score, same_face and same_person are shares")
         if self.compared < 0:
@@ -92,7 +99,7 @@ class FindFaces:
 
     async def __call__(self, clip: Clip, infer: Infer, *, until: float) -> Found:
         """The faces of `clip`, by the loop's time `until`. Raises for cancellation only."""
-        frames = spread(clip.keyframes, self.frames)
+        frames = self.frames_of(clip)
         if not frames:
             return Found(())
         questions: list[Callable[[], Awaitable[list[Face]]]] = [
@@ -108,6 +115,12 @@ class FindFaces:
         known = {} if clip.facts.kind is MediaKind.IMAGE else await self._compare(faces, frames, infer, until)
         faces, known = joined(faces, known, self.same_person)
         return Found(faces, coverage, detail=answers.detail, known=known)
+
+    def frames_of(self, clip: Clip) -> list[Keyframe]:
+        """The keyframes in which faces are looked for."""
+        duration = clip.facts.duration
+        looks = self.frames if duration is None else max(self.fewest, math.ceil(duration / self.every))
+        return spread(clip.keyframes, min(looks, self.frames))
 
     async def _compare(
         self, faces: Sequence[Face], frames: Sequence[Keyframe], infer: Infer, until: float

@@ -59,6 +59,14 @@ async def test_only_so_many_frames_are_asked_about():
     assert {f.track for f in found.faces} == {0}
 
 
+@pytest.mark.parametrize(("frames", "every", "looks"), [(24, 1.25, 8), (24, 0.5, 6), (3, 10.0, 3), (24, 60.0, 24)])
+async def test_a_short_clip_needs_fewer_looks(frames, every, looks):
+    """One look every four seconds, at least six, at most what is there."""
+    infer = FakeInfer({"face_detector": faces_at((10, 10, 90, 90))})
+    found = await find(clip_of(*[picture(seed=i) for i in range(frames)], every=every), infer)
+    assert infer.asked("face_detector") == looks == len(found.faces)
+
+
 async def test_a_frame_without_a_face_is_looked_at_once_more_in_small():
     """A face that fills the frame is found at the second, smaller look."""
     infer = FakeInfer({"face_detector": [no_faces, faces_at((20, 20, 230, 180))]})
