@@ -83,7 +83,9 @@ class Settings(BaseSettings):
     decode_forward_frames: int = Field(
         600, ge=0, description="Frames decoded to look between keyframes that are far apart; 0: keyframes only."
     )
-    decode_closer_frames: int = Field(150, ge=0, description="Frames of a closer look per video, up to 2.8 MB each; 0: none.")
+    decode_closer_frames: int = Field(
+        150, ge=0, description="Frames of a closer look per video, up to 2.8 MB each; 0: none."
+    )
     decode_native_side: int = Field(
         768, ge=0, description="Longest side, pixels, of the unscaled part of a frame, for traces of editing; 0: none."
     )
