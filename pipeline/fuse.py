@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from pipeline.calibration import NONE, AnyCurve, Band, Calibration, FamilyCalibration, Section
 from pipeline.detect.port import DetectorReport, Findings, Mode, ReportStatus, Score
@@ -150,7 +150,7 @@ def fuse(findings: Findings, by: Fused, facts: MediaFacts | None = None) -> Asse
 
 
 def pool(scores: Iterable[tuple[int | None, float | None, float]], top_share: float, looks: int) -> float:
-    """(track, moment, score) → the highest per track and moment, the mean of the top per track, the highest over tracks.
+    """(track, moment, score) → the highest per track and moment, their top mean per track, the highest over tracks.
 
     The top is the `top_share` of a track's moments, but no fewer than `looks` (as far as there are so many different
     moments at all): a track that was seen less often is filled up with the median over the moments. Scores of no track
@@ -224,26 +224,39 @@ def _signal(family: Family, reports: Sequence[DetectorReport], by: Fused, facts:
 
     points = ((each.score.track, each.score.at, each.value) for each in sightings)
     pooled = _tidy(pool(points, how.top_share, how.looks))
-    curve, band, margin = by.curve(family, facts), by.abstain(family), by.margin(family)
-    probability = _tidy(curve(pooled) if curve else pooled)
-    # Suspicion that rests on a part is suspicion; the absence of suspicion in a part says nothing of the rest.
-    suspicious = band is not None and probability >= band.low
-    if coverage < how.min_coverage and not suspicious:
-        return _missing(family, coverage, evidence, detectors, _notes(due))
-    abstained = band is not None and band.low <= probability < band.high
-    return Signal(
+    said = Signal(
         family=family,
-        status=SignalStatus.ABSTAINED if abstained else SignalStatus.SCORED,
-        probability=probability,
-        # The unseen share may be anything: the bounds reach as far towards 0 and 1 as it is large.
-        low=_tidy(max(0.0, probability - margin) * coverage),
-        high=_tidy(1.0 - (1.0 - min(1.0, probability + margin)) * coverage),
+        status=SignalStatus.SCORED,
         coverage=coverage,
         evidence=evidence,
         detectors=detectors,
         note=_notes(due),
         pooled=pooled,
-        advisory=by.advisory(family),
+    )
+    found = calibrated(said, by, facts)
+    # Suspicion that rests on a part is suspicion; the absence of suspicion in a part says nothing of the rest.
+    band = by.abstain(family)
+    suspicious = band is not None and (found.probability or 0.0) >= band.low
+    if coverage < how.min_coverage and not suspicious:
+        return _missing(family, coverage, evidence, detectors, _notes(due))
+    return found
+
+
+def calibrated(said: Signal, by: Fused, facts: MediaFacts | None) -> Signal:
+    """The signal with what its pooled score means by this calibration; one without a score stays as it is."""
+    if said.pooled is None:
+        return said
+    curve, band, margin = by.curve(said.family, facts), by.abstain(said.family), by.margin(said.family)
+    probability = _tidy(curve(said.pooled) if curve else said.pooled)
+    abstained = band is not None and band.low <= probability < band.high
+    return structs.replace(
+        said,
+        status=SignalStatus.ABSTAINED if abstained else SignalStatus.SCORED,
+        probability=probability,
+        # The unseen share may be anything: the bounds reach as far towards 0 and 1 as it is large.
+        low=_tidy(max(0.0, probability - margin) * said.coverage),
+        high=_tidy(1.0 - (1.0 - min(1.0, probability + margin)) * said.coverage),
+        advisory=by.advisory(said.family),
     )
 
 

@@ -27,6 +27,8 @@ err = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Since = Annotated[int, typer.Option(min=1, help="Only what was decided in so many days.")]
 
+_FRAME_LIMITS = {"style_transfer": 300}
+"""Pictures of each label that the shipped head was trained on: more did not help."""
 _SMALL = Path("pipeline") / "detect" / "heads"
 
 
@@ -67,7 +69,7 @@ def _frame(job: _Job) -> Any:
 
     return train_whole_image(
         job.head, job.manifest, job.models, job.out, home=job.home, seed=job.seed, progress=job.progress,
-        limit=job.limit,
+        limit=job.limit or _FRAME_LIMITS.get(job.head),
     )  # fmt: skip
 
 
@@ -106,8 +108,8 @@ def _ranges(job: _Job) -> Any:
 TRAINERS: Mapping[str, _Trainer] = {
     "swap": _Trainer(_face, "face_forgery"),
     "synthesis": _Trainer(_face, "face_forgery"),
-    "image_synthesis": _Trainer(_frame, "clip_embedding"),
-    "style_transfer": _Trainer(_frame, "clip_embedding"),
+    "image_synthesis": _Trainer(_frame),
+    "style_transfer": _Trainer(_frame),
     "voice_clone": _Trainer(_voice),
     "lip_sync": _Trainer(_lips),
     "splice": _Trainer(_splice),
@@ -152,6 +154,22 @@ def train(
             )
         )
     out.print(str(report), highlight=False, markup=False)
+
+
+def gather(
+    output: Annotated[Path, typer.Option(help="Folder for the pictures and their manifest.")],
+    listing: Annotated[
+        Path | None, typer.Option(help="CSV of pictures in packages; the shipped one if not given.")
+    ] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="A manifest to join to it; may be given again.")] = None,
+) -> None:
+    """Fetch the training pictures that travel in packages, each checked, and join them to a manifest."""
+    from pipeline.learn.gather import gather as run
+
+    with err.status("gathering") as status:
+        place = listing or Settings().models_dir / "clip_embedding" / "training.csv"
+        manifest = run(place, output, also=also or (), progress=status.update)
+    out.print(f"{manifest}", highlight=False, soft_wrap=True)
 
 
 def golden(
@@ -300,5 +318,5 @@ def _judged(days: int) -> Any:
 
 def add_to(models: typer.Typer) -> None:
     """Hang the commands into `unmask models`."""
-    for command in (train, golden, refit, compare, promote, rescore):
+    for command in (train, gather, golden, refit, compare, promote, rescore):
         models.command()(command)

@@ -27,6 +27,7 @@ from pipeline.calibration import Calibration
 from pipeline.errors import ConfigError
 from pipeline.events import MediaDecided
 from pipeline.events.values import Family, MediaKind, Signal
+from pipeline.fuse import calibrated
 from pipeline.learn.alter import ALTERATIONS, SOUNDS, STILLS, alter
 from pipeline.learn.calibrate import LEAST, calibrate, calibration_error
 from pipeline.learn.makers import MAKERS
@@ -238,10 +239,11 @@ def made_copies(
 
 
 class _Result(msgspec.Struct, frozen=True):
-    """One line of the file of results."""
+    """One line of the file of results. `pooling`: how scores were pooled, which a new calibration leaves alone."""
 
     key: str
     sha: str
+    pooling: str
     decided: MediaDecided
 
 
@@ -254,9 +256,12 @@ async def run(
 ) -> dict[str, MediaDecided]:
     """Judge all items, or take their results from `work/results.jsonl` when the same detectors judged the same bytes.
 
+    A new calibration needs no new judging: what scores mean by it is worked out from the pooled scores.
+
     Returns:
         decisions by `Item.key`.
     """
+    pooling = _pooling(policy)
     store = work / "results.jsonl"
     every_score = _with_all_scores(policy)
     known = _known_results(store)
@@ -268,18 +273,45 @@ async def run(
             async def one(item: Item) -> None:
                 sha = await asyncio.to_thread(_sha, item.path)
                 earlier = known.get(item.key)
-                if earlier is not None and earlier.sha == sha and earlier.decided.versions.detectors == versions:
-                    results[item.key] = earlier.decided
+                if (
+                    earlier is not None
+                    and (earlier.sha, earlier.pooling) == (sha, pooling)
+                    and _same(earlier, versions)
+                ):
+                    results[item.key] = _recalibrated(earlier.decided, policy)
                 else:
                     async with places:
                         done = await judge(item.path)
-                    lines.write(msgspec.json.encode(_Result(item.key, sha, done.decided)) + b"\n")
+                    lines.write(msgspec.json.encode(_Result(item.key, sha, pooling, done.decided)) + b"\n")
                     lines.flush()
                     results[item.key] = done.decided
                 on_done(item.key)
 
             await asyncio.gather(*map(one, items))
     return results
+
+
+def _pooling(policy: Policy) -> str:
+    fusion = policy.fusion
+    told = [(str(f), how.top_share, how.looks, how.min_coverage) for f, how in sorted(fusion.families.items())]
+    told.append(("default", fusion.default.top_share, fusion.default.looks, fusion.default.min_coverage))
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+
+
+def _same(earlier: _Result, versions: Sequence[str]) -> bool:
+    """Whether the same detectors judged it, whatever the calibration was."""
+    mine, theirs = (
+        {v for v in each if not v.startswith("fusion@")} for each in (versions, earlier.decided.versions.detectors)
+    )
+    return mine == theirs
+
+
+def _recalibrated(decided: MediaDecided, policy: Policy) -> MediaDecided:
+    return structs.replace(
+        decided,
+        signals=tuple(calibrated(signal, policy.fused, decided.facts) for signal in decided.signals),
+        shadow=tuple(calibrated(signal, policy.fused, decided.facts) for signal in decided.shadow),
+    )
 
 
 def _with_all_scores(policy: Policy) -> Policy:

@@ -21,7 +21,7 @@ LOOKED_FOR_BY: Mapping[str, tuple[Family, ...]] = {
     "face_swap": (Family.FACE_SWAP,),
     "face_edit": (Family.FACE_SWAP,),
     "reenactment": (Family.REENACTMENT, Family.FACE_SWAP),
-    "gan_face": (Family.FACE_SYNTHESIS, Family.IMAGE_SYNTHESIS),
+    "gan_face": (Family.FACE_SYNTHESIS,),
     "diffusion_face": (Family.FACE_SYNTHESIS, Family.IMAGE_SYNTHESIS),
     "diffusion_image": (Family.IMAGE_SYNTHESIS,),
     "style_transfer": (Family.STYLE_TRANSFER,),
