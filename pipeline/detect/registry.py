@@ -22,12 +22,15 @@ from pipeline.detect.generator_metadata import GeneratorMetadata
 from pipeline.detect.hear_speech import HearSpeech
 from pipeline.detect.lighting import Lighting
 from pipeline.detect.lip_sync import LipSync
+from pipeline.detect.local_edit import LocalEdit
 from pipeline.detect.mesh import FACE_EMBEDDING
 from pipeline.detect.nudity import Nudity
 from pipeline.detect.port import Detector, Mode, ModelSpec
 from pipeline.detect.provenance import Provenance
 from pipeline.detect.reenactment import Reenactment
 from pipeline.detect.refitted_faces import RefittedFaces
+from pipeline.detect.splice import Splice
+from pipeline.detect.voice_clone import VoiceClone
 from pipeline.detect.whole_image import WholeImage
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family
@@ -41,10 +44,13 @@ DETECTORS: Mapping[str, Callable[..., Detector]] = {
         GeneratorMetadata,
         Provenance,
         LipSync,
+        VoiceClone,
         EyesAndHead,
         Lighting,
         Reenactment,
         RefittedFaces,
+        Splice,
+        LocalEdit,
     )
 }
 """Every detector that ships, by the name that the detectors file uses."""

@@ -149,6 +149,36 @@ def _autocorrelation(cut: NDArray[np.float64]) -> Grid:
     return np.asarray(np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, : _PITCH_FRAME // 2 + 8])
 
 
+def band_limit(samples: Samples) -> float:
+    """Hz above which there is nothing: the power lies 60 dB under the loudest kilohertz's, which no voice falls to.
+
+    Telephones end at 3.4–4 kHz, much synthesis and many codecs at 5.5, 7 or 8.
+    """
+    # Of the louder frames: one click would fill the whole mean.
+    loud = np.percentile(power(samples), 75, axis=0) if len(samples) >= FRAME else np.zeros(_FFT // 2 + 1)
+    smooth = np.convolve(loud, np.ones(8) / 8, "same")
+    heard = np.flatnonzero(smooth > smooth.max() * 1e-6)
+    return float(heard[-1] * SAMPLE_RATE / _FFT) if len(heard) and smooth.max() > 0 else 0.0
+
+
+def digital_silence(samples: Samples) -> tuple[float, float] | None:
+    """The first second, and the length, of the longest stretch without a single step of 16 bits; None under 50 ms.
+
+    No microphone is that quiet: something cut, gated or made the sound.
+    """
+    silent = np.abs(samples) < 2**-16
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], silent.astype(np.int8), [0]])))
+    starts, ends = edges[::2], edges[1::2]
+    if not len(starts):
+        return None
+    longest = int(np.argmax(ends - starts))
+    length = float(ends[longest] - starts[longest]) / SAMPLE_RATE
+    return (float(starts[longest]) / SAMPLE_RATE, length) if length >= _SILENT else None
+
+
+_SILENT = 0.05
+
+
 def voice_measures(samples: Samples, speech: NDArray[np.bool_]) -> dict[str, float]:
     """Everything that the voice-clone head reads of one stretch; `speech`: per 10 ms frame, whether somebody speaks.
 

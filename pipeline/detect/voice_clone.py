@@ -27,6 +27,11 @@ LEAST_SPEECH = 1.3
 """Seconds of speech in a stretch below which its statistics say more about the words than about the voice."""
 _FRAMES = round(SECONDS * SAMPLE_RATE / sound.HOP)
 
+_EVEN = 0.5
+"""From here on a vocoder is likelier than not, and the note says why."""
+_WIDE = 7000.0
+"""Hz. A band that ends below is told: it hides what the head listens for, and a change between stretches is a
+trace of editing."""
 TOLD = 3
 """Kinds of measure that a note names."""
 KINDS = {
@@ -48,9 +53,6 @@ KINDS = {
     "repeat": "likeness of one pulse to the next",
     "peak": "height of the voice's pulses",
     "lean": "asymmetry of the wave",
-    "depth": "depth of the pauses",
-    "high": "range of the high frequencies",
-    "still": "background between words",
 }
 """What a reviewer is told of a measure, by the first part of its name."""
 
@@ -59,7 +61,7 @@ KINDS = {
 class VoiceClone:
     """Listens to stretches of four seconds. `stretches`: how many at most, spread over all speech."""
 
-    stretches: int = 6
+    stretches: int = 4
 
     name: ClassVar[str] = "voice_clone"
     families: ClassVar[tuple[Family, ...]] = (Family.VOICE_CLONE,)
@@ -90,10 +92,14 @@ class VoiceClone:
         names = head.file.measures
         measures = dict(zip(names, (float(v) for v in outputs["measures"][0]), strict=True))
         value = head(measures)
-        start, until, spoken = (float(v) for v in outputs["stretch"][0])
+        start, until, spoken, limit, silent, length = (float(v) for v in outputs["stretch"][0])
         note = f"{spoken:.1f} s of speech from {start:.1f} to {until:.1f} s"
-        if value >= head.file.trained.get("tells_from", 0.5):  # type: ignore[operator]
+        if value >= _EVEN:
             note += f" sound vocoded, by {', '.join(speaking(head, measures))}"
+        if limit < _WIDE:
+            note += f"; nothing above {limit / 1000:.1f} kHz"
+        if length > 0:
+            note += f"; digital silence of {length:.2f} s at {silent:.1f} s"
         return [Score(Family.VOICE_CLONE, value, at=start, until=until, note=note)]
 
 
@@ -151,5 +157,6 @@ def _probe(audio: Audio, first: int, spoken: NDArray[np.bool_]) -> Probe:
     names = read_head(VoiceClone.name).file.measures
     start = audio.start + first / SAMPLE_RATE
     seconds = float(spoken.sum()) * sound.HOP / SAMPLE_RATE
-    stretch = np.array([[start, start + len(samples) / SAMPLE_RATE, seconds]])
-    return Probe({"measures": np.array([[measures[name] for name in names]]), "stretch": stretch}, at=start)
+    silent, length = sound.digital_silence(samples) or (0.0, 0.0)
+    told = [start, start + len(samples) / SAMPLE_RATE, seconds, sound.band_limit(samples), start + silent, length]
+    return Probe({"measures": np.array([[measures[name] for name in names]]), "stretch": np.array([told])}, at=start)

@@ -42,7 +42,8 @@ SECONDS = 60.0
 COPIES = 2
 """Vocoded copies of each genuine stretch, each made in a way of its own."""
 SHRINKAGE = 0.9
-"""How far the covariance is drawn towards its diagonal: of .5 and .9 the better on left-out sources."""
+"""How far the covariance is drawn towards its diagonal. Of .5, .9 and .97: more finds more generated speech of sources
+that were left out, and fewer vocoded copies."""
 CLIP = 3.0
 """Standard deviations beyond which a measure counts no more: strange channels must not shout."""
 

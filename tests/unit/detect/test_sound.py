@@ -110,3 +110,24 @@ def test_silence_and_scraps_are_measured_without_error(samples):
     measures = sound.voice_measures(samples, spoken(samples))
     assert measures.keys() == sound.voice_measures(voice(), spoken(voice())).keys()
     assert not np.isinf(list(measures.values())).any()
+
+
+@pytest.mark.parametrize("cut", [3400, 5500, 8000])
+def test_the_band_limit_is_found(cut):
+    """Noise that ends at a frequency ends there, within 350 Hz; silence has no band."""
+    noise = np.random.default_rng(0).normal(size=2 * SAMPLE_RATE)
+    spectrum = np.fft.rfft(noise)
+    spectrum[np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE) > cut] = 0
+    limited = np.fft.irfft(spectrum).astype(np.float32)
+    assert sound.band_limit(limited) == pytest.approx(cut, abs=350)
+    assert sound.band_limit(np.zeros(SAMPLE_RATE, np.float32)) == 0.0
+
+
+def test_digital_silence_is_found_where_it_is():
+    """The longest run of nothing, from when and how long; a quiet room is none."""
+    samples = np.full(SAMPLE_RATE, 0.001, np.float32)
+    assert sound.digital_silence(samples) is None
+    samples[4000:4200] = 0
+    assert sound.digital_silence(samples) is None
+    samples[8000:9600] = 0
+    assert sound.digital_silence(samples) == (0.5, 0.1)
