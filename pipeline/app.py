@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import faust
@@ -36,7 +39,7 @@ from pipeline.detect.known_content import HASHES
 from pipeline.detect.port import Closer, Findings, Infer, ModelSpec, Tensors
 from pipeline.detect.registry import load as load_registry
 from pipeline.detect.triton import Triton
-from pipeline.errors import Reason, Stage, Transient, UnmaskError
+from pipeline.errors import ConfigError, Reason, Stage, Transient, UnmaskError
 from pipeline.events import MediaDecided, MediaEnforced, MediaUploaded, ReviewDecided
 from pipeline.events.values import Failure
 from pipeline.fetch.factory import from_settings as fetch_from_settings
@@ -148,12 +151,28 @@ async def screening(
                 detect=ask,
                 known=known,
                 policy=policy,
-                detectors=tuple(sorted((*registry.versions, policy.fusion_version, HASHES, sampling_version(budget)))),
+                detectors=tuple(sorted((*registry.versions, policy.fusion_version, HASHES, *_how_read(budget)))),
                 timed=_timer(metrics),
                 recognise=banks.recognise,
             ),
             triton,
         )
+
+
+def _how_read(budget: DecodeBudget) -> tuple[str, ...]:
+    """How files are sampled, and who may vouch for credentials: the list's words, since its path stays when it changes.
+
+    Raises:
+        ConfigError: the list cannot be read.
+    """
+    sampled = sampling_version(replace(budget, trust_anchors=None))
+    if budget.trust_anchors is None:
+        return (sampled,)
+    try:
+        words = Path(budget.trust_anchors).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"UNMASK_TRUST_ANCHORS: {error}") from None
+    return (sampled, f"anchors@{hashlib.sha256(words).hexdigest()[:8]}")
 
 
 def breaker(name: str, stage: Stage, reason: Reason, on_state: Callable[[State], None]) -> Breaker:
