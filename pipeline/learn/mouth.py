@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode.port import SAMPLE_RATE, Audio, Clip, Keyframe, Span, Window
-from pipeline.detect import mesh, sound
+from pipeline.detect import lip_sync, mesh, sound
 from pipeline.detect.find_faces import FindFaces
 from pipeline.detect.follow_faces import FollowFaces
 from pipeline.detect.head import HeadFile, Layer
@@ -52,7 +52,7 @@ from pipeline.events.values import MediaFacts, MediaKind, Sampling
 from pipeline.learn.heads import Estimate, auc, fit_lda, fit_platt
 from pipeline.learn.inference import InProcess
 from pipeline.learn.media import read_frames, read_sound
-from pipeline.models.sources import Progress, write_atomically
+from pipeline.models.sources import Progress, sha256_of, write_atomically
 
 MODELS = ("face_detector", "face_mesh", "face_embedding", "voice_activity")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -246,15 +246,12 @@ def gather(manifest: Path, models_dir: Path, home: Path, progress: Progress) -> 
     except (OSError, KeyError, csv.Error) as error:
         raise ConfigError(f"{manifest}: no manifest with file and label: {error!r}") from error
     chosen = sorted(file for file in files if Path(file).suffix.lower() in VIDEOS)
+    code = [sha256_of(Path(str(module.__file__))) for module in (mesh, lip_sync)]
     models: InProcess | None = None
     people = []
     for file in chosen:
-        store = (
-            home
-            / "learn"
-            / "mouth"
-            / f"{hashlib.sha256(str((manifest.parent / file).resolve()).encode()).hexdigest()[:16]}.npz"
-        )
+        told = f"{(manifest.parent / file).resolve()} {code}"
+        store = home / "learn" / "mouth" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz"
         if not store.is_file():
             models = models or InProcess(MODELS, models_dir, home, progress)
             progress(f"reading {file}")

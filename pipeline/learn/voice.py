@@ -28,11 +28,11 @@ from pipeline.detect.port import Infer
 from pipeline.detect.voice_clone import LEAST_SPEECH, measures_of, stretches
 from pipeline.errors import ConfigError
 from pipeline.events.values import MediaFacts, MediaKind, Sampling
+from pipeline.learn import media, revoice
 from pipeline.learn.heads import Estimate, Labels, Line, Matrix, Vector, auc_with_interval, fit_lda, fit_platt
 from pipeline.learn.inference import InProcess
 from pipeline.learn.media import CODINGS, coded, read_sound
-from pipeline.learn.revoice import revoice
-from pipeline.models.sources import Progress, write_atomically
+from pipeline.models.sources import Progress, sha256_of, write_atomically
 
 MODELS = ("voice_activity",)
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".m4a", ".opus", ".aac", ".g722", ".mp4", ".mov", ".mkv", ".webm")
@@ -189,7 +189,7 @@ def versions(
     yield "coded", worn(samples, rng)
     if not recording.fake:
         for _ in range(COPIES):
-            made, way = revoice(samples, rng)
+            made, way = revoice.revoice(samples, rng)
             yield way, worn(made, rng)
 
 
@@ -284,11 +284,12 @@ def _gather(
     recordings: Sequence[Recording], root: Path, models_dir: Path, home: Path, seed: int, progress: Progress
 ) -> tuple[tuple[str, ...], list[Heard]]:
     """Measures of all versions of all stretches, kept per file under `home/learn/voice/`."""
+    code = [sha256_of(Path(str(module.__file__))) for module in (sound, revoice, media)]
     models: InProcess | None = None
     names: tuple[str, ...] = ()
     heard = []
     for done, recording in enumerate(recordings, 1):
-        told = f"{(root / recording.file).resolve()} {seed} {COPIES} {STRETCHES}"
+        told = f"{(root / recording.file).resolve()} {seed} {COPIES} {STRETCHES} {code}"
         store = home / "learn" / "voice" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.npz"
         if not store.is_file():
             models = models or InProcess(MODELS, models_dir, home, progress)
