@@ -78,11 +78,6 @@ def blocks(luma: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(x.transpose(0, 2, 1, 3)).reshape(rows, cols, BLOCK * BLOCK)
 
 
-def band_energy(coefficients: NDArray[np.float32], band: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Mean magnitude of a band, per block."""
-    return np.asarray(np.abs(coefficients[..., band]).mean(axis=-1), np.float32)
-
-
 def steps(luma: NDArray[Any], axis: int) -> Plane:
     """How much the step between a pixel and the next exceeds the steps beside it; along columns (1) or rows (0)."""
     x = luma.astype(np.int16)
