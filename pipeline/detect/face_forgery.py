@@ -1,4 +1,4 @@
-"""Swapped and synthetic faces: two heads on the middle of a CLIP encoder, asked about face crops."""
+"""Swapped and synthetic faces: heads on the middle of a CLIP encoder, asked about face crops."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.decode.port import RGB
-from pipeline.detect.faces import FACE_SIZE, crop_face
+from pipeline.detect.faces import FACE_SIZE, Crop, crop_face, face_crop
 from pipeline.detect.frames import spread
 from pipeline.detect.port import Face, ModelSpec, Probe, Score, Tensors, TensorSpec, View
-from pipeline.events.values import Family
+from pipeline.events.values import Box, Family, Heat
+
+GRID = 14
+"""The encoder sees a crop as 14 × 14 patches of 16 pixels."""
+FEATURES = 4608
+"""What the heads read; as in config.pbtxt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +40,19 @@ class FaceForgery:
     smallest_face: int = 64
 
     name: ClassVar[str] = "face_forgery"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     families: ClassVar[tuple[Family, ...]] = (Family.FACE_SWAP, Family.FACE_SYNTHESIS)
     needs_faces: ClassVar[bool] = True
     closer: ClassVar[bool] = False
     model: ClassVar[ModelSpec] = ModelSpec(
         "face_forgery",
         inputs=(TensorSpec("face", "UINT8", (FACE_SIZE, FACE_SIZE, 3)),),
-        outputs=(TensorSpec("swap", "FP32", (1,)), TensorSpec("synthesis", "FP32", (1,))),
+        outputs=(
+            TensorSpec("swap", "FP32", (1,)),
+            TensorSpec("synthesis", "FP32", (1,)),
+            TensorSpec("heat", "FP32", (GRID, GRID)),
+            TensorSpec("features", "FP32", (FEATURES,)),
+        ),
         max_batch=1,
     )
 
@@ -78,12 +90,40 @@ class FaceForgery:
         return [*(_probe(face, images[face.frame]) for face in chosen), *skipped]
 
     def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:
-        """A score per family, at the face."""
-        heads = (("swap", Family.FACE_SWAP), ("synthesis", Family.FACE_SYNTHESIS))
-        return [
-            Score(family, float(outputs[head][0, 0]), at=probe.at, box=probe.box, track=probe.track)
-            for head, family in heads
-        ]
+        """A score per family, at the face, and where in the face it looks blended in."""
+        read = outputs["features"][0].astype("<f2").tobytes()
+        heat = None if probe.crop is None else heat_in_frame(outputs["heat"][0], probe.crop)
+
+        def score(family: Family, head: str, heat: Heat | None) -> Score:
+            value = float(outputs[head][0, 0])
+            return Score(family, value, probe.at, probe.box, probe.track, heat=heat, features=read)
+
+        return [score(Family.FACE_SWAP, "swap", heat), score(Family.FACE_SYNTHESIS, "synthesis", None)]
+
+
+def heat_in_frame(cells: NDArray[np.float32], crop: Crop) -> Heat | None:
+    """A map over a crop as a map over the frame; None when nothing of the crop lies in the frame.
+
+    Its box is the crop's square with sides along the frame's, less what lies beyond the frame. A crop is turned until
+    the eyes are level, so each cell of the new map looks up where it lies in the turned one: 14 × 14 cells again,
+    nothing where the turned square does not reach. `cells`: probabilities.
+    """
+    half = crop.side / 2
+    x0, x1 = max(0.0, crop.x - half), min(float(crop.width), crop.x + half)
+    y0, y1 = max(0.0, crop.y - half), min(float(crop.height), crop.y + half)
+    if x1 - x0 < 1 or y1 - y0 < 1:
+        return None
+    middle = (np.arange(GRID) + 0.5) / GRID
+    xs, ys = np.meshgrid(x0 + middle * (x1 - x0) - 0.5, y0 + middle * (y1 - y0) - 0.5)
+    (a, b, c), (d, e, f) = crop.matrix(GRID)
+    # Half a cell of rim, so that cells at the border keep their value.
+    wide = np.pad(cells.astype(np.float32), 1, mode="edge")
+    there = np.stack([a * xs + b * ys + c, d * xs + e * ys + f]).astype(np.float32)
+    turned = cv2.remap(wide, there[0] + 1, there[1] + 1, cv2.INTER_LINEAR)
+    outside = (np.abs(there - (GRID - 1) / 2) > GRID / 2).any(axis=0)
+    shown = np.where(outside, 0, np.rint(np.clip(turned, 0, 1) * 255)).astype(np.uint8)
+    place = Box(x0=x0 / crop.width, y0=y0 / crop.height, x1=x1 / crop.width, y1=y1 / crop.height)
+    return Heat(box=place, rows=GRID, cols=GRID, cells=shown.tobytes())
 
 
 def shares(sizes: Sequence[int], total: int) -> list[int]:
@@ -111,8 +151,9 @@ def _side(face: Face, image: RGB) -> float:
 def _probe(face: Face, image: RGB) -> Probe:
     height, width = image.shape[:2]
     marks = np.array(face.landmarks, np.float32) * (width, height) if face.landmarks else None
-    crop = crop_face(image, _pixels(face, image), marks)
-    return Probe({"face": crop[None]}, at=face.at, box=face.box, track=face.track)
+    box = _pixels(face, image)
+    place = face_crop(image, box, marks)
+    return Probe({"face": crop_face(image, box, marks)[None]}, at=face.at, box=face.box, track=face.track, crop=place)
 
 
 def _skip(face: Face, why: str) -> Probe:

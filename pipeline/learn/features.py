@@ -16,8 +16,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipeline.detect.faces import FACE_SIZE, Image, decode_centerface, letterbox
-from pipeline.learn.blend import recompress
+from pipeline.detect.faces import Image, decode_centerface, letterbox
 from pipeline.models import graphs
 from pipeline.models.sources import Progress, fetch, read_sources
 
@@ -38,7 +37,7 @@ class FaceReader:
         """Fetches the pinned sources where they are missing. Raises ConfigError."""
         files = fetch(read_sources(models_dir / "sources.toml"), ["centerface", "clip-vit-b16"], home, progress)
         self._detector = _session(graphs.face_detector(onnx.load(files["centerface"])), threads)
-        self._encoder = _session(graphs.face_forgery(graphs.read_clip(onnx.load(files["clip-vit-b16"])), {}), threads)
+        self._encoder = _session(graphs.face_features(graphs.read_clip(onnx.load(files["clip-vit-b16"]))), threads)
 
     def largest_face(self, image: Image, min_score: float = 0.6) -> FoundFace | None:
         """The largest face in a picture, or None. Looks twice: a face that fills a large frame is only found small."""
@@ -55,10 +54,10 @@ class FaceReader:
                 return FoundFace((x0, y0, x1, y1), found.landmarks[best], float(found.scores[best]))
         return None
 
-    def features(self, crop: Image) -> NDArray[np.float32]:
-        """The features of one face crop (224 × 224 × 3)."""
-        (features,) = self._encoder.run(["features"], {"face": crop[None]})
-        return np.asarray(features[0], np.float32)
+    def read(self, crop: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The features of one face crop (224 × 224 × 3), and those of its 196 patches: n and 196 × m."""
+        features, patches = self._encoder.run(["features", "patches"], {"face": crop[None]})
+        return np.asarray(features[0], np.float32), np.asarray(patches[0], np.float32)
 
 
 class FrameReader:
@@ -79,17 +78,6 @@ def read_image(path: Path) -> Image | None:
     """A picture as RGB, or None when it cannot be decoded."""
     pixels: Any = cv2.imread(str(path), cv2.IMREAD_COLOR)
     return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def level(crop: Image, rng: np.random.Generator) -> Image:
-    """Bring real and fake alike to a random size (96–224 pixels) and JPEG quality (60–95).
-
-    Training sets differ in pixel size and codec; without this a head learns those and nothing else.
-    """
-    side = int(rng.integers(96, FACE_SIZE + 1))
-    small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-    packed = recompress(np.asarray(small, np.uint8), int(rng.integers(60, 96)))
-    return np.asarray(cv2.resize(packed, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _session(model: onnx.ModelProto, threads: int) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.blend import Floats
+from pipeline.models import graphs
 
 TOUCHED = 0.25
 """A patch counts as changed from this share of the mask's own maximum on."""
@@ -33,6 +34,26 @@ class Pointing:
 
     def __str__(self) -> str:
         return f"{self.hits:.3f} (highest 5 %: {self.top:.3f}; chance {self.chance:.3f}; n = {self.faces})"
+
+
+def some_patches(blended: Floats | None, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Which patches of a face to learn from, and whether each is blended in. None: a genuine face.
+
+    Of a blended face, patches with at least half of the mask's own maximum against such as have nothing of it: what
+    lies between is neither. A mask that no patch holds a fifth of teaches nothing.
+    """
+    if blended is None:
+        inner = np.zeros((graphs.GRID, graphs.GRID), bool)
+        inner[graphs.FEATURE_ROWS, graphs.FEATURE_COLS] = True
+        face, ring = np.flatnonzero(inner), np.flatnonzero(~inner)
+        at = np.concatenate([rng.choice(face, GENUINE_INNER, False), rng.choice(ring, GENUINE_RING, False)])
+        return at, np.zeros(len(at), bool)
+    share = blended.ravel()
+    if share.max() <= 0.2:
+        return np.zeros(0, np.intp), np.zeros(0, bool)
+    inside, outside = np.flatnonzero(share > 0.5 * share.max()), np.flatnonzero(share < 0.01)
+    taken = rng.choice(inside, min(INSIDE, len(inside)), False), rng.choice(outside, min(OUTSIDE, len(outside)), False)
+    return np.concatenate(taken), np.repeat([True, False], [len(part) for part in taken])
 
 
 def pointing(maps: Sequence[Floats], cells: Sequence[Floats]) -> Pointing:

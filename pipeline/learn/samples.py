@@ -14,26 +14,29 @@ from pipeline.detect.faces import Image, crop_face
 from pipeline.learn.augment import degrade, level
 from pipeline.learn.blend import FaceBox, Floats, Part, blend_pair
 from pipeline.learn.manifest import Picture
-from pipeline.learn.upsampled import upsampled
 from pipeline.models.graphs import GRID
 
-Kind = Literal["plain", "levelled", "degraded", "pair", "upsampled"]
+Kind = Literal["plain", "levelled", "degraded", "pair"]
 """`plain`: as it is. `levelled`: at one size and codec. `degraded`: as platforms pass pictures on. `pair`: degraded and
-its self-blended twin, both treated alike. `upsampled`: degraded, with the traces of a decoder."""
+its self-blended twin, both treated alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One thing to make of one picture. `copy` tells several of a kind apart: each is another draw."""
+    """One thing to make of one picture. `copy` tells several of a kind apart: each is another draw.
+
+    `part`: of a pair, what is blended in; drawn when it is None.
+    """
 
     picture: Picture
     kind: Kind
     copy: int = 0
+    part: Part | None = None
 
     @property
     def key(self) -> str:
         """What it is kept under."""
-        return f"{self.kind} {self.copy} {self.picture.file}"
+        return " ".join(filter(None, (self.kind, self.part, str(self.copy), self.picture.file)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,11 +57,9 @@ def crops_of(
     chance = draw(sample.key, seed)
     if sample.kind == "levelled":
         return (FaceCrop(level(crop_face(image, box, landmarks), np.random.default_rng(chance))),)
-    twin = blend_pair(image, box, landmarks, chance)
+    twin = blend_pair(image, box, landmarks, chance, sample.part)
     flip = bool(chance & 1)
     genuine = _cut(twin.genuine, twin.box, twin.landmarks, flip)
-    if sample.kind == "upsampled":
-        genuine = upsampled(genuine, np.random.default_rng(chance + 2))
     first = FaceCrop(degrade(genuine, np.random.default_rng(chance + 1)))
     if sample.kind != "pair":
         return (first,)

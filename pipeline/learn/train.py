@@ -2,18 +2,16 @@
 
 The manifest is a CSV with the columns file, label (real | fake), family, source (`owner/name:path`), licence and split
 (train | dev); files lie relative to its folder.
-- `swap`: real faces against self-blended copies of the same faces. Its fakes are made here, from reals only.
+- `swap`: real faces against self-blended twins of the same faces. Its fakes are made here, from reals only. With it
+  comes `heat.json`: the same question put to each patch of a face.
 - `synthesis`: real faces against faces of generators (family `gan_face`).
 Features are kept under `home/learn/`, so a second head, or a second run, reads only what is new.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +19,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.detect.faces import crop_face
 from pipeline.errors import ConfigError
-from pipeline.learn.blend import self_blend
-from pipeline.learn.features import FaceReader, level, read_image
+from pipeline.learn.blend import PARTS, Floats
+from pipeline.learn.features import FaceReader, read_image
 from pipeline.learn.heads import (
     Estimate,
     Labels,
@@ -32,65 +29,69 @@ from pipeline.learn.heads import (
     Matrix,
     OperatingPoint,
     Vector,
+    auc_by_source,
     auc_with_interval,
     fit_lda,
     fit_platt,
     operating_point,
     sigmoid,
+    tpr_at,
 )
+from pipeline.learn.manifest import Picture, in_turn, read_manifest
+from pipeline.learn.patches import Pointing, pointing, some_patches
+from pipeline.learn.samples import Sample, crops_of, draw
+from pipeline.learn.store import FeatureStore, Reading
 from pipeline.models import graphs
 from pipeline.models.build import HEADS, HeadFile
 from pipeline.models.sources import Progress, write_atomically
 
 Names = NDArray[np.str_]
+Advance = Callable[[int, int], None]
+"""Told how many samples of how many have been read."""
 
-SHRINKAGE = 0.6
-"""How far the covariance is drawn towards its diagonal. Chosen on left-out sources of the swap head, used for both."""
+SHRINKAGE = {"swap": 0.6, "synthesis": 0.6, "heat": 0.3}
+"""How far the covariance is drawn towards its diagonal. Chosen on left-out training sources."""
 FOLDS = 5
-MIN_SOURCE = 10
-"""A source is left out on its own when it has at least so many real faces; smaller ones are left out together."""
+MIN_SOURCE = 16
+"""A source is left out on its own when it has at least so many real pictures; smaller ones are left out together."""
+LARGE_SOURCE = 300
+"""A source with at least so many reals is read once; the others, which are more diverse, COPIES times."""
+COPIES = 2
+AIMED = 15
+"""Held-out faces per part that the heat map is asked to point at."""
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)
 TRAIN_FAKES = {"swap": (), "synthesis": ("gan_face",)}
 DEV_FAKES = {"swap": ("face_swap",), "synthesis": ("gan_face",)}
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One row of the manifest that training can use."""
+class HeldOut:
+    """One held-out comparison: the area under the curve, and the shares of fakes found at 1 % and 5 % false alarms."""
 
-    file: str
-    fake: bool
-    family: str
-    source: str
-    split: str
+    name: str
+    auc: Estimate
+    tpr_1: float
+    tpr_5: float
+    points: tuple[OperatingPoint, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One face to extract: of a picture as it is (`plain`), brought to a random size and codec (`levelled`), or
-    self-blended and then levelled (`blended`)."""
-
-    picture: Picture
-    variant: str
-
-    @property
-    def fake(self) -> bool:
-        return self.picture.fake or self.variant == "blended"
+    def __str__(self) -> str:
+        told = "; ".join(f"p ≥ {p.threshold}: TPR {p.tpr:.2f}, FPR {p.fpr:.2f}" for p in self.points)
+        line = f"{self.name:58s} {self.auc}; TPR {self.tpr_1:.2f} at 1 %, {self.tpr_5:.2f} at 5 %"
+        return f"{line}\n      {told}" if told else line
 
 
 @dataclass(frozen=True, slots=True)
 class HeadReport:
-    """What came of a training run. Areas under the curve; `dev` by name of the test, `left_out` by source."""
+    """What came of a training run. `left_out`: trained without a source, tested on it; `pointing`: by part."""
 
     head: str
     path: Path
     real: int
     fake: int
     shrinkage: float
-    cross_validated: Estimate
-    left_out: tuple[tuple[str, Estimate], ...]
-    dev: tuple[tuple[str, Estimate], ...]
-    points: tuple[tuple[str, tuple[OperatingPoint, ...]], ...]
+    left_out: tuple[HeldOut, ...]
+    dev: tuple[HeldOut, ...]
+    pointing: tuple[tuple[str, Pointing], ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -98,28 +99,22 @@ class HeadReport:
     def lines(self) -> Iterable[str]:
         """The report for people."""
         yield f"{self.head}: {self.real} real, {self.fake} fake faces; shrinkage {self.shrinkage}; {self.path}"
-        yield f"  cross-validated by picture  {self.cross_validated}"
-        yield from (f"  without {name:58s}  {figure}" for name, figure in self.left_out)
-        yield from (f"  dev {name:62s}  {figure}" for name, figure in self.dev)
-        for name, points in self.points:
-            told = "; ".join(f"p ≥ {p.threshold}: TPR {p.tpr:.2f}, FPR {p.fpr:.2f}" for p in points)
-            yield f"  dev {name}: {told}"
+        yield from (f"  without {test}" for test in self.left_out)
+        yield from (f"  dev {test}" for test in self.dev)
+        yield from (f"  points at {part:8s} {game}" for part, game in self.pointing)
 
 
-def read_manifest(path: Path) -> tuple[Picture, ...]:
-    """The pictures of a manifest. Raises ConfigError when it is missing or lacks a column."""
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        return tuple(
-            Picture(r["file"], r["label"] == "fake", r["family"], r["source"].partition(":")[0], r["split"])
-            for r in rows
-            if Path(r["file"]).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-        )
-    except (OSError, KeyError, csv.Error) as error:
-        raise ConfigError(
-            f"{path}: no manifest with file, label, family, source, licence and split: {error!r}"
-        ) from error
+@dataclass(frozen=True, slots=True, eq=False)
+class _Faces:
+    """One row per face: what a head reads of it, and what is known of it."""
+
+    features: Matrix
+    fake: Labels
+    sources: Names
+    pictures: Names
+
+    def __getitem__(self, rows: Labels) -> _Faces:
+        return _Faces(self.features[rows], self.fake[rows], self.sources[rows], self.pictures[rows])
 
 
 def train_head(
@@ -131,206 +126,249 @@ def train_head(
     home: Path,
     seed: int = 0,
     progress: Progress = lambda _: None,
+    advance: Advance = lambda _done, _all: None,
     limit: int | None = None,
-    shrinkage: float = SHRINKAGE,
 ) -> HeadReport:
-    """Train one head and write it to the file `out`; the same manifest and seed give the same head.
+    """Train one head and write it to the file `out` (`swap` writes `heat.json` beside it); same input, same bytes.
 
     `limit`: read at most so many real and so many fake training pictures, from all sources in turn. Raises ConfigError.
     """
     if head not in HEADS:
         raise ConfigError(f"no such head: {head}; there are {', '.join(HEADS)}")
     pictures = read_manifest(manifest)
-    train, dev = _rows(head, pictures, seed, limit)
-    table = _extract([*train, *dev], manifest.parent, models_dir, home, seed, progress)
-    train = [row for row in train if row in table]
-    features, fake = _stack(train, table)
-    if fake.all() or not fake.any():
-        raise ConfigError(
-            f"{manifest}: training {head} needs faces of both kinds, found {int(fake.sum())} fake of {len(fake)}"
-        )
-    sources = np.array([row.picture.source for row in train])
+    train, dev = training_samples(head, pictures, seed, limit), dev_samples(head, pictures)
+    aimed = pointing_samples(pictures, seed) if head == "swap" else []
+    store = _read([*train, *dev, *aimed], manifest.parent, models_dir, home, seed, progress, advance)
+    faces = _gather(train, store, blended=head == "swap")
+    if faces.fake.all() or not faces.fake.any():
+        found = f"found {int(faces.fake.sum())} fake of {len(faces.fake)}"
+        raise ConfigError(f"{manifest}: training {head} needs faces of both kinds, {found}")
 
-    progress(f"fitting {head} on {len(fake)} faces")
-    held_out = np.zeros(len(train))
-    folds = np.array([_hash(row.picture.file, seed) % FOLDS for row in train])
-    for fold in range(FOLDS):
-        held_out[folds == fold] = fit_lda(features[folds != fold], fake[folds != fold], shrinkage)(
-            features[folds == fold]
-        )
-    a, b = fit_platt(held_out, fake, _even_shares(sources))
-    line = fit_lda(features, fake, shrinkage)
-
-    left_out = []
-    for name, group in _source_groups(sources, fake).items():
-        progress(f"leaving out {name}")
-        # Reals alone are compared with a fifth of the fakes, which is left out as well.
-        rows = group if fake[group].any() else group | (fake & (folds == 0))
-        if fake[~rows].any() and not fake[~rows].all() and not fake[rows].all():
-            scores = fit_lda(features[~rows], fake[~rows], shrinkage)(features[rows])
-            left_out.append((name, auc_with_interval(scores, fake[rows], seed)))
-    dev_figures, points = _judge_dev(line, (a, b), [row for row in dev if row in table], table, seed)
-
-    report = HeadReport(
-        head=head,
-        path=out,
-        real=int((~fake).sum()),
-        fake=int(fake.sum()),
-        shrinkage=shrinkage,
-        cross_validated=auc_with_interval(held_out, fake, seed),
-        left_out=tuple(left_out),
-        dev=dev_figures,
-        points=points,
+    progress(f"fitting {head} on {len(faces.fake)} faces")
+    shrinkage = SHRINKAGE[head]
+    line = fit_lda(faces.features, faces.fake, shrinkage)
+    left_out, scores = _leave_sources_out(faces, shrinkage, seed, progress)
+    platt = fit_platt(scores, faces.fake, _even_shares(faces))
+    counts = int((~faces.fake).sum()), int(faces.fake.sum())
+    about: dict[str, str | float | int] = {
+        "seed": seed,
+        "limit": limit or "none",
+        "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+    }
+    _write(
+        out,
+        HeadFile(
+            head,
+            graphs.FEATURES,
+            *_calibrated(line, platt),
+            trained={
+                "real": counts[0],
+                "fake": counts[1],
+                "shrinkage": shrinkage,
+                **about,
+                "probability": "of being fake at even odds, on faces of sources that were left out, no source "
+                "counting for more than 50",
+            },
+        ),
     )
-    _write(report, line, (a, b), manifest, seed, limit)
-    return report
+    games: tuple[tuple[str, Pointing], ...] = ()
+    if head == "swap":
+        games = _train_heat(out.with_name("heat.json"), train, aimed, store, about, progress)
+    dev_tests = tuple(_judge_dev(head, line, platt, dev, store, seed))
+    return HeadReport(head, out, *counts, shrinkage, left_out, dev_tests, games)
 
 
-def _rows(head: str, pictures: Sequence[Picture], seed: int, limit: int | None) -> tuple[list[Row], list[Row]]:
-    """What to extract for training, and for the development test (each picture as it is, and levelled)."""
-    order = _in_turn([p for p in pictures if p.split == "train"], seed)
+def training_samples(head: str, pictures: Sequence[Picture], seed: int, limit: int | None = None) -> list[Sample]:
+    """What to make of which pictures. Both heads read the genuine twins of the same pairs, so these are read once."""
+    order = in_turn([p for p in pictures if p.split == "train"], seed)
     reals = [p for p in order if not p.fake and p.family == "real"][:limit]
     fakes = [p for p in order if p.fake and p.family in TRAIN_FAKES[head]][:limit]
-    train = [Row(p, "levelled") for p in reals]
-    train += [Row(p, "blended") for p in reals] if head == "swap" else [Row(p, "levelled") for p in fakes]
-    looked_at = [
-        p for p in pictures if p.split == "dev" and (p.family in DEV_FAKES[head] if p.fake else p.family == "real")
-    ]
-    return train, [Row(p, variant) for p in looked_at for variant in ("plain", "levelled")]
+    large = {source for source in {p.source for p in reals} if sum(p.source == source for p in reals) >= LARGE_SOURCE}
+    pairs = [Sample(p, "pair", n) for n in range(COPIES) for p in reals if n == 0 or p.source not in large]
+    return pairs + [Sample(p, "degraded") for p in fakes]
 
 
-def _in_turn(pictures: Sequence[Picture], seed: int) -> list[Picture]:
-    """Shuffled, and one of each source in turn: the first so many of them are as diverse as they can be."""
-    taken: Counter[tuple[str, bool]] = Counter()
-    turns = []
-    for picture in sorted(pictures, key=lambda p: _hash(p.file, seed)):
-        turns.append((taken[picture.source, picture.fake], picture))
-        taken[picture.source, picture.fake] += 1
-    return [picture for _, picture in sorted(turns, key=lambda turn: turn[0])]
+def dev_samples(head: str, pictures: Sequence[Picture]) -> list[Sample]:
+    """The development test: each picture as it is, and at one size and codec."""
+    families = DEV_FAKES[head]
+    seen = [p for p in pictures if p.split == "dev" and (p.family in families if p.fake else p.family == "real")]
+    return [Sample(p, "plain") for p in seen] + [Sample(p, "levelled") for p in seen]
 
 
-def _extract(
-    rows: Sequence[Row], root: Path, models_dir: Path, home: Path, seed: int, progress: Progress
-) -> dict[Row, Matrix]:
-    """Features of every row whose face is found, from the store under `home/learn/` or computed now and kept there."""
+def pointing_samples(pictures: Sequence[Picture], seed: int) -> list[Sample]:
+    """Self-blended faces of the development set, one part after another: no picture of theirs was trained on."""
+    reals = in_turn([p for p in pictures if p.split == "dev" and not p.fake and p.family == "real"], seed)
+    wanted = [part for _ in range(AIMED) for part in PARTS]
+    return [Sample(p, "pair", 0, part) for p, part in zip(reals * 2, [*wanted, *wanted[::-1]], strict=False)]
+
+
+def _read(
+    samples: Sequence[Sample],
+    root: Path,
+    models_dir: Path,
+    home: Path,
+    seed: int,
+    progress: Progress,
+    advance: Advance,
+) -> FeatureStore:
+    """The store, with every sample in it: from the disk under `home/learn/`, or read now and kept there."""
     name = hashlib.sha256(f"{root.resolve()} {seed} {graphs.FEATURES}".encode()).hexdigest()[:12]
-    store = home / "learn" / f"features-{name}.npz"
-    known = _load(store)
-    missing = [row for row in rows if _key(row) not in known]
+    store = FeatureStore(home / "learn" / f"faces-{name}")
+    missing = list({sample.key: sample for sample in samples if sample.key not in store}.values())
     if missing:
         reader = FaceReader(models_dir, home, progress)
-        for done, row in enumerate(missing, 1):
-            # Rounded before its first use, so that a run gives the same whether it reads or computes.
-            known[_key(row)] = _features(row, root, reader, seed).astype(np.float16).astype(np.float32)
-            if done % 250 == 0 or done == len(missing):
-                progress(f"read {done} of {len(missing)} faces")
-                _save(store, known)
-    return {row: known[_key(row)] for row in rows if known[_key(row)].size}
+        for done, sample in enumerate(missing, 1):
+            store.keep(sample.key, tuple(_readings(sample, root, reader, seed)))
+            advance(done, len(missing))
+        store.flush()
+    return store
 
 
-def _features(row: Row, root: Path, reader: FaceReader, seed: int) -> Matrix:
-    """The features of one row; empty when there is no picture or no face in it."""
-    nothing = np.zeros(0, np.float32)
-    image = read_image(root / row.picture.file)
+def _readings(sample: Sample, root: Path, reader: FaceReader, seed: int) -> Iterator[Reading]:
+    """What the encoder sees in each crop of a sample; nothing when there is no picture or no face in it.
+
+    Of faces that the heat map is asked to point at, the blended twin alone is read, and all of its patches are kept.
+    """
+    image = read_image(root / sample.picture.file)
     found = None if image is None else reader.largest_face(image)
     if image is None or found is None:
-        return nothing
-    chance = _hash(f"{row.picture.file} {row.variant}", seed)
-    if row.variant == "blended":
-        image, _ = self_blend(image, found.box, found.landmarks, chance)
-    crop = crop_face(image, found.box, found.landmarks)
-    return reader.features(crop if row.variant == "plain" else level(crop, np.random.default_rng(chance + 1)))
+        return
+    for twin, crop in enumerate(crops_of(sample, image, found.box, found.landmarks, seed)):
+        if sample.part is not None and crop.cells is None:
+            continue
+        features, tokens = reader.read(crop.image)
+        if sample.part is not None and crop.cells is not None:
+            at, inside = np.arange(len(tokens)), crop.cells.ravel().astype(np.float16)
+        elif sample.kind == "pair":
+            at, told = some_patches(crop.cells, np.random.default_rng(draw(f"patches {sample.key}", seed) + twin))
+            inside = told.astype(np.float16)
+        else:
+            at, inside = np.zeros(0, np.intp), np.zeros(0, np.float16)
+        yield Reading(features.astype(np.float16), tokens[at].astype(np.float16), inside)
+
+
+def _gather(samples: Sequence[Sample], store: FeatureStore, *, blended: bool = False) -> _Faces:
+    """The rows of all samples in which a face was found; of a pair the second is the blended one, if wanted."""
+    rows = [(s, twin, r) for s in samples for twin, r in enumerate(store[s.key]) if blended or twin == 0]
+    return _Faces(
+        np.stack([r.features for *_, r in rows]).astype(np.float32)
+        if rows
+        else np.zeros((0, graphs.FEATURE_COUNT), np.float32),
+        np.array([s.picture.fake or twin == 1 for s, twin, _ in rows], bool),
+        np.array([s.picture.source for s, *_ in rows], str),
+        np.array([s.picture.file for s, *_ in rows], str),
+    )
+
+
+def _leave_sources_out(
+    faces: _Faces, shrinkage: float, seed: int, progress: Progress
+) -> tuple[tuple[HeldOut, ...], Vector]:
+    """How well each source is judged by a head that never saw it, and such a score of every row.
+
+    A source that cannot be left out, since nothing or little would remain, is scored by heads that did not see the
+    picture. Where a source holds reals alone it is compared with a fifth of the fakes, which is left out as well.
+    """
+    folds = np.array([draw(picture, seed) % FOLDS for picture in faces.pictures])
+    scores = np.zeros(len(folds))
+    for fold in range(FOLDS):
+        rows = folds == fold
+        scores[rows] = fit_lda(faces.features[~rows], faces.fake[~rows], shrinkage)(faces.features[rows])
+    tests, every = [_test("pictures left out, sources not", scores, faces, seed)], np.zeros(len(folds), bool)
+    for name, group in _source_groups(faces).items():
+        progress(f"leaving out {name}")
+        rows = group if faces.fake[group].any() else group | (faces.fake & (folds == 0))
+        if not faces.fake[~rows].any() or faces.fake[~rows].all() or faces.fake[rows].all():
+            continue
+        told = fit_lda(faces.features[~rows], faces.fake[~rows], shrinkage)(faces.features[rows])
+        tests.append(_test(name, told, faces[rows], seed))
+        if group.mean() <= 0.5:
+            scores[group] = told[group[rows]]
+            every |= group
+    if every.any() and not faces.fake[every].any():
+        every |= faces.fake
+    if every.any():
+        together = "these together, but for the largest (interval over sources)"
+        tests.append(_test(together, scores[every], faces[every], seed, by_source=True))
+    return tuple(tests), scores
 
 
 def _judge_dev(
-    line: Line, platt: tuple[float, float], rows: Sequence[Row], table: dict[Row, Matrix], seed: int
-) -> tuple[tuple[tuple[str, Estimate], ...], tuple[tuple[str, tuple[OperatingPoint, ...]], ...]]:
-    figures, points = [], []
-    for variant, told in (("plain", "as they are"), ("levelled", "one size and codec")):
-        chosen = [row for row in rows if row.variant == variant]
-        if not chosen:
-            continue
-        features, fake = _stack(chosen, table)
-        if fake.all() or not fake.any():
-            continue
-        probabilities = sigmoid(platt[0] * line(features) + platt[1])
-        figures.append((told, auc_with_interval(probabilities, fake, seed)))
-        points.append((told, tuple(operating_point(probabilities, fake, t) for t in THRESHOLDS)))
-    return tuple(figures), tuple(points)
+    head: str, line: Line, platt: tuple[float, float], samples: Sequence[Sample], store: FeatureStore, seed: int
+) -> Iterator[HeldOut]:
+    for kind, told in (("plain", "as they are"), ("levelled", "one size and codec")):
+        faces = _gather([sample for sample in samples if sample.kind == kind], store)
+        if faces.fake.any() and not faces.fake.all():
+            probabilities = sigmoid(platt[0] * line(faces.features) + platt[1])
+            yield _test(f"{', '.join(DEV_FAKES[head])}, {told}", probabilities, faces, seed, THRESHOLDS)
 
 
-def _write(
-    report: HeadReport, line: Line, platt: tuple[float, float], manifest: Path, seed: int, limit: int | None
-) -> None:
-    """Fold the calibration into the line and write the head. Seven digits: what a 32-bit float holds."""
-    a, b = platt
-    head = HeadFile(
-        head=report.head,
-        features=graphs.FEATURES,
-        bias=float(f"{a * line.bias + b:.7g}"),
-        weight=[float(f"{w:.7g}") for w in a * line.weight],
-        trained={
-            "real": report.real,
-            "fake": report.fake,
-            "shrinkage": report.shrinkage,
-            "seed": seed,
-            "limit": limit or "none",
-            "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
-            "cross_validated_auc": round(report.cross_validated.value, 4),
-            "probability": "of being fake at even odds, on held-out faces of the training sources, "
-            "no source counting for more than 50",
-        },
+def _test(
+    name: str, scores: Vector, faces: _Faces, seed: int, thresholds: Sequence[float] = (), *, by_source: bool = False
+) -> HeldOut:
+    area = (
+        auc_by_source(scores, faces.fake, faces.sources, seed)
+        if by_source
+        else auc_with_interval(scores, faces.fake, seed)
     )
-    write_atomically(report.path, msgspec.json.format(msgspec.json.encode(head), indent=1) + b"\n")
+    points = tuple(operating_point(scores, faces.fake, threshold) for threshold in thresholds)
+    return HeldOut(name, area, tpr_at(scores, faces.fake, 0.01), tpr_at(scores, faces.fake, 0.05), points)
 
 
-def _stack(rows: Sequence[Row], table: dict[Row, Matrix]) -> tuple[Matrix, Labels]:
-    features = np.stack([table[row] for row in rows]) if rows else np.zeros((0, graphs.FEATURE_COUNT), np.float32)
-    return features, np.array([row.fake for row in rows], bool)
+def _train_heat(
+    out: Path,
+    samples: Sequence[Sample],
+    aimed: Sequence[Sample],
+    store: FeatureStore,
+    about: dict[str, str | float | int],
+    progress: Progress,
+) -> tuple[tuple[str, Pointing], ...]:
+    """Fit and write the line for patches, calibrated on the half of the pictures that a line of the other half read."""
+    rows = [(s.picture.file, r) for s in samples for r in store[s.key] if len(r.inside)]
+    patches = np.concatenate([r.patches for _, r in rows]).astype(np.float32)
+    inside = np.concatenate([r.inside for _, r in rows]) > 0.5
+    half = np.repeat([draw(file, 0) % 2 == 0 for file, _ in rows], [len(r.inside) for _, r in rows])
+    progress(f"fitting heat on {len(inside)} patches")
+    curve = fit_platt(fit_lda(patches[half], inside[half], SHRINKAGE["heat"])(patches[~half]), inside[~half])
+    line = fit_lda(patches, inside, SHRINKAGE["heat"])
+    counts = {"inside": int(inside.sum()), "outside": int((~inside).sum()), "shrinkage": SHRINKAGE["heat"]}
+    told = "of the patch being blended in, at even odds, on patches of other pictures"
+    _write(
+        out,
+        HeadFile("heat", graphs.PATCH_FEATURES, *_calibrated(line, curve), {**counts, **about, "probability": told}),
+    )
+    maps: dict[str, list[tuple[Floats, Floats]]] = {}
+    for sample in aimed:
+        for reading in store[sample.key]:
+            if reading.inside.max() > 0.2:
+                heat = line(reading.patches.astype(np.float32)).reshape(graphs.GRID, graphs.GRID).astype(np.float32)
+                cells = reading.inside.astype(np.float32).reshape(graphs.GRID, graphs.GRID)
+                maps.setdefault(str(sample.part), []).append((heat, cells))
+    every = [pair for pairs in maps.values() for pair in pairs]
+    groups = {**maps, "all": every, "parts": [pair for part, pairs in maps.items() if part != "face" for pair in pairs]}
+    return tuple((part, pointing(*map(list, zip(*pairs, strict=True)))) for part, pairs in groups.items() if pairs)
 
 
-def _source_groups(sources: Names, fake: Labels) -> dict[str, Labels]:
-    """Rows to leave out together: each source with enough reals, and all the small ones as one."""
-    large = [s for s in sorted(set(sources)) if int(((sources == s) & ~fake).sum()) >= MIN_SOURCE]
-    groups = {source: sources == source for source in large}
+def _calibrated(line: Line, platt: tuple[float, float]) -> tuple[float, list[float]]:
+    """Bias and weights with the calibration folded in. Seven digits: what a 32-bit float holds."""
+    a, b = platt
+    return float(f"{a * line.bias + b:.7g}"), [float(f"{w:.7g}") for w in a * line.weight]
+
+
+def _write(path: Path, head: HeadFile) -> None:
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(head), indent=1) + b"\n")
+
+
+def _source_groups(faces: _Faces) -> dict[str, Labels]:
+    """Rows to leave out together: each source with enough real pictures, and all the small ones as one."""
+    sources = faces.sources
+    reals = {s: len(set(faces.pictures[(sources == s) & ~faces.fake])) for s in sorted(set(sources))}
+    large = [source for source, count in reals.items() if count >= MIN_SOURCE]
+    groups = {str(source): np.asarray(sources == source, bool) for source in large}
     rest = ~np.isin(sources, large)
     return {**groups, "the smaller sources together": rest} if rest.any() else groups
 
 
-def _even_shares(sources: Names) -> Vector:
-    """A weight per row: a source counts for its faces, but for no more than 50, so that no large one sets the scale."""
-    _, at, counts = np.unique(sources, return_inverse=True, return_counts=True)
+def _even_shares(faces: _Faces) -> Vector:
+    """A weight per row: a source counts for its rows, but for no more than 50, so that no large one sets the scale."""
+    _, at, counts = np.unique(faces.sources, return_inverse=True, return_counts=True)
     return np.asarray(np.minimum(1.0, 50 / counts)[at], np.float64)
-
-
-def _hash(text: str, seed: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {text}".encode()).digest()[:6], "big")
-
-
-def _key(row: Row) -> str:
-    return f"{row.variant} {row.picture.file}"
-
-
-def _load(store: Path) -> dict[str, Matrix]:
-    if not store.is_file():
-        return {}
-    with np.load(store, allow_pickle=False) as kept:
-        width = kept["features"].shape[1]
-        none = np.zeros(0, np.float32)
-        return {
-            str(key): row.astype(np.float32) if found and width else none
-            for key, row, found in zip(kept["keys"], kept["features"], kept["found"], strict=True)
-        }
-
-
-def _save(store: Path, known: dict[str, Matrix]) -> None:
-    """Half precision is kept: its rounding is far below the noise of seven-bit weights."""
-    none = np.zeros(graphs.FEATURE_COUNT, np.float16)
-    packed = io.BytesIO()
-    np.savez(
-        packed,
-        keys=np.array(list(known)),
-        found=np.array([bool(row.size) for row in known.values()]),
-        features=np.stack([row.astype(np.float16) if row.size else none for row in known.values()]),
-    )
-    write_atomically(store, packed.getvalue())

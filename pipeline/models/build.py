@@ -23,6 +23,8 @@ from pipeline.models.sources import Progress, fetch, read_sources, sha256_of, wr
 
 HEADS = ("swap", "synthesis")
 """The heads of face_forgery, in the order of its outputs. Each is `models/face_forgery/<head>.json`."""
+HEAT = "heat"
+"""Its head on patches, in the same folder."""
 
 
 class HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,18 +71,19 @@ class _Recipe:
     code: tuple[ModuleType, ...] = (graphs,)
 
 
-def read_head(path: Path) -> graphs.HeadWeights:
-    """Read a head. Raises ConfigError when it is missing, malformed, or trained on other features than these."""
+def read_head(path: Path, features: str = graphs.FEATURES, count: int = graphs.FEATURE_COUNT) -> graphs.HeadWeights:
+    """Read a head on `count` numbers called `features`.
+
+    Raises ConfigError when it is missing, malformed, or trained on other features than these.
+    """
     try:
         head = msgspec.json.decode(path.read_bytes(), type=HeadFile)
     except OSError as error:
         raise ConfigError(f"no trained head at {path}: {error}") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if head.features != graphs.FEATURES or len(head.weight) != graphs.FEATURE_COUNT:
-        raise ConfigError(
-            f"{path} was trained on {head.features!r}; the encoder gives {graphs.FEATURES!r}: train it again"
-        )
+    if head.features != features or len(head.weight) != count:
+        raise ConfigError(f"{path} was trained on {head.features!r}; the encoder gives {features!r}: train it again")
     return graphs.HeadWeights(np.array(head.weight, np.float32), head.bias)
 
 
@@ -145,7 +148,8 @@ def _clip(source: Path) -> graphs.Encoder:
 
 
 def _face_forgery(files: Sequence[Path], folder: Path) -> onnx.ModelProto:
-    return graphs.face_forgery(_clip(files[0]), {name: read_head(folder / f"{name}.json") for name in HEADS})
+    heat = read_head(folder / f"{HEAT}.json", graphs.PATCH_FEATURES, graphs.PATCH_COUNT)
+    return graphs.face_forgery(_clip(files[0]), {name: read_head(folder / f"{name}.json") for name in HEADS}, heat)
 
 
 def _network(files: Sequence[Path]) -> tfjs.Network:
@@ -157,7 +161,7 @@ _CLIP = (graphs, clip_spans, spans)
 _TFJS = (graphs, tfjs, mesh_graphs)
 _RECIPES = (
     _Recipe("face_detector", ("centerface",), lambda files, _: graphs.face_detector(onnx.load(files[0]))),
-    _Recipe("face_forgery", ("clip-vit-b16",), _face_forgery, tuple(f"{name}.json" for name in HEADS), _CLIP),
+    _Recipe("face_forgery", ("clip-vit-b16",), _face_forgery, tuple(f"{name}.json" for name in (*HEADS, HEAT)), _CLIP),
     _Recipe("clip_embedding", ("clip-vit-b16",), lambda files, _: graphs.clip_embedding(_clip(files[0])), code=_CLIP),
     _Recipe("nudity", ("open-nsfw",), lambda files, _: graphs.nudity(onnx.load(files[0]))),
     _Recipe(

@@ -35,13 +35,17 @@ OPEN_NSFW_MEAN_BGR = (104.0, 117.0, 123.0)
 SIDE, PATCH, GRID, WIDTH, HEADS = 224, 16, 14, 768, 12
 TOKENS = GRID * GRID + 1
 
-FEATURE_BLOCKS = (7, 8, 9, 10)
+FEATURE_BLOCKS = (5, 6, 7, 8, 9, 10)
 """Blocks (counted from 0) whose tokens the face heads read: traces of forgery are clearest there, not at the end."""
 FEATURE_ROWS, FEATURE_COLS = slice(3, 12), slice(3, 11)
 """The patches inside the face, of 14 × 14."""
-FEATURES = "clip-b16 blocks 7-10 inner-face mean w7"
-"""Names what a head was trained on. Change it when the encoder's arithmetic changes: heads must then be retrained."""
+PATCH_BLOCKS = (6, 8, 10)
+"""Blocks that the map of a face is read from, patch by patch."""
+FEATURES = "clip-b16 blocks 5-10 inner-face mean w7 fixed scales"
+PATCH_FEATURES = "clip-b16 blocks 6, 8, 10 of a patch w7 fixed scales"
+"""Name what a head was trained on. Change them when the encoder's arithmetic changes: heads must then be retrained."""
 FEATURE_COUNT = WIDTH * len(FEATURE_BLOCKS)
+PATCH_COUNT = WIDTH * len(PATCH_BLOCKS)
 
 FRAME_BLOCKS = (4, 5, 6, 7, 8, 9, 10)
 """Blocks whose patches heads on whole frames read."""
@@ -96,7 +100,7 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadWeights:
-    """A linear head on the features of FEATURES, calibrated: sigmoid(features · weight + bias) is its probability."""
+    """A linear head on FEATURES or PATCH_FEATURES, calibrated: sigmoid(features · weight + bias) is its probability."""
 
     weight: Floats
     bias: float
@@ -155,23 +159,57 @@ def read_clip(model: onnx.ModelProto) -> Encoder:
     )
 
 
-def face_forgery(encoder: Encoder, heads: dict[str, HeadWeights]) -> onnx.ModelProto:
-    """Face crops in (`face`, batch × 224 × 224 × 3), a probability per head out, and the `features` behind them."""
+def face_forgery(encoder: Encoder, heads: dict[str, HeadWeights], heat: HeadWeights) -> onnx.ModelProto:
+    """Face crops in (`face`, batch × 224 × 224 × 3), a probability per head out, and the `features` behind them.
+
+    `heat` (batch × 14 × 14): what a head on patches says of each patch, as a probability.
+    """
     graph = _Graph()
-    x = _embed(graph, encoder, "face")
-    pooled = []
-    for i, block in enumerate(encoder.blocks[: max(FEATURE_BLOCKS) + 1]):
-        x = _block(graph, block, x)
-        if i in FEATURE_BLOCKS:
-            pooled.append(graph("MatMul", graph.const(inner_face_mean()), x))
-    features = graph("Reshape", graph("Concat", *pooled, axis=-1), graph.const(np.array([-1, FEATURE_COUNT])))
+    features, tokens = _face(graph, encoder)
     graph.name_output("features", features)
     bake_heads(graph, features, heads)
+    logits = graph("MatMul", tokens, graph.const(heat.weight.astype(np.float32).reshape(-1, 1)))
+    shown = graph("Sigmoid", graph("Add", logits, graph.const(np.array(heat.bias, np.float32))))
+    graph.name_output("heat", graph("Reshape", _patches(graph, shown), graph.const(np.array([-1, GRID, GRID]))))
     return graph.model(
         "face_forgery",
         inputs=[_pixels("face", SIDE, SIDE)],
-        outputs=[*(_values(name, 1) for name in heads), _values("features", FEATURE_COUNT)],
+        outputs=[
+            *(_values(name, 1) for name in heads),
+            _value("heat", TensorProto.FLOAT, ("batch", GRID, GRID)),
+            _values("features", FEATURE_COUNT),
+        ],
     )
+
+
+def face_features(encoder: Encoder) -> onnx.ModelProto:
+    """What heads are trained on: `features` as in `face_forgery`, and `patches` (batch × 196 × PATCH_COUNT)."""
+    graph = _Graph()
+    features, tokens = _face(graph, encoder)
+    graph.name_output("features", features)
+    graph.name_output("patches", _patches(graph, tokens))
+    shape = ("batch", GRID * GRID, PATCH_COUNT)
+    outputs = [_values("features", FEATURE_COUNT), _value("patches", TensorProto.FLOAT, shape)]
+    return graph.model("face_features", inputs=[_pixels("face", SIDE, SIDE)], outputs=outputs)
+
+
+def _face(graph: _Graph, encoder: Encoder) -> tuple[str, str]:
+    """From `face` to what heads read of the whole face (batch × FEATURE_COUNT), and of each token (… × PATCH_COUNT)."""
+    x = _embed(graph, encoder, "face")
+    pooled, tokens = [], []
+    for i, block in enumerate(encoder.blocks[: max(*FEATURE_BLOCKS, *PATCH_BLOCKS) + 1]):
+        x = _block(graph, block, x)
+        if i in FEATURE_BLOCKS:
+            pooled.append(graph("MatMul", graph.const(inner_face_mean()), x))
+        if i in PATCH_BLOCKS:
+            tokens.append(x)
+    features = graph("Reshape", graph("Concat", *pooled, axis=-1), graph.const(np.array([-1, FEATURE_COUNT])))
+    return features, graph("Concat", *tokens, axis=-1)
+
+
+def _patches(graph: _Graph, x: str) -> str:
+    """All tokens but the class token."""
+    return graph("Slice", x, *(graph.const(np.array([n])) for n in (1, TOKENS, 1)))
 
 
 def bake_heads(graph: _Graph, features: str, heads: dict[str, HeadWeights]) -> None:
@@ -201,8 +239,7 @@ def clip_embedding(encoder: Encoder) -> onnx.ModelProto:
     for i, block in enumerate(encoder.blocks[:-1]):
         x = _block(graph, block, x)
         if i in FRAME_BLOCKS:
-            ends = (graph.const(np.array([n])) for n in (1, TOKENS, 1))
-            patches = graph("Slice", x, *ends)
+            patches = _patches(graph, x)
             mean = graph("ReduceMean", patches, axes=[1], keepdims=1)
             off = graph("Sub", patches, mean)
             means.append(graph("Squeeze", mean, graph.const(np.array([1]))))

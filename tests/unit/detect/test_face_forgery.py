@@ -1,11 +1,14 @@
 """Which face crops are asked about, and what the answers mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.detect.face_forgery import FaceForgery, shares
+from pipeline.detect.face_forgery import FEATURES, FaceForgery, heat_in_frame, shares
+from pipeline.detect.faces import Crop
 from pipeline.detect.port import Face, Score, View
 from pipeline.events.values import Box, Family
 from pipeline.testing import clip_of, picture
@@ -74,15 +77,77 @@ def test_faces_without_a_track_are_people_of_their_own():
     assert len(asked(FaceForgery().prepare(view(face(track=None), face(track=None, x0=0.4))))) == 2
 
 
+def answers(swap=0.25, synthesis=0.75, heat=None):
+    cells = np.zeros((1, 14, 14), "f4") if heat is None else heat[None]
+    features = np.linspace(-2, 2, FEATURES, dtype="f4")[None]
+    return {
+        "swap": np.array([[swap]], "f4"),
+        "synthesis": np.array([[synthesis]], "f4"),
+        "heat": cells,
+        "features": features,
+    }
+
+
 def test_both_heads_become_scores_at_the_face():
-    """Swap and synthesis are two families with one box and moment."""
+    """Swap and synthesis are two families with one box and moment; both carry what was read, swap its map."""
     detector = FaceForgery()
     (probe,) = detector.prepare(view(face()))
-    scores = detector.interpret(probe, {"swap": np.array([[0.25]], "f4"), "synthesis": np.array([[0.75]], "f4")})
-    assert scores == [
-        Score(Family.FACE_SWAP, 0.25, at=0.0, box=face().box, track=0),
-        Score(Family.FACE_SYNTHESIS, 0.75, at=0.0, box=face().box, track=0),
-    ]
+    swap, synthesis = detector.interpret(probe, answers())
+    read = answers()["features"][0].astype("<f2").tobytes()
+    assert swap.heat is not None
+    assert replace(swap, heat=None) == Score(Family.FACE_SWAP, 0.25, at=0.0, box=face().box, track=0, features=read)
+    assert synthesis == Score(Family.FACE_SYNTHESIS, 0.75, at=0.0, box=face().box, track=0, features=read)
+
+
+def mouth(probability=0.9):
+    cells = np.full((14, 14), 0.1, np.float32)
+    cells[9:11, 5:9] = probability
+    return cells
+
+
+def shown(heat):
+    return np.frombuffer(heat.cells, np.uint8).reshape(heat.rows, heat.cols)
+
+
+def test_a_level_face_keeps_its_map_as_it_is():
+    """The box is the crop's square, and each cell the probability times 255."""
+    heat = heat_in_frame(mouth(), Crop(160.0, 120.0, 112.0, 0.0, 320, 240))
+    assert (heat.box.x0 * 320, heat.box.y0 * 240) == pytest.approx((104, 64))
+    assert (heat.box.x1 * 320, heat.box.y1 * 240) == pytest.approx((216, 176))
+    np.testing.assert_array_equal(shown(heat), np.rint(mouth() * 255))
+
+
+def test_the_map_of_a_tilted_face_is_led_back_to_where_its_mouth_is():
+    """A face that lies on its side has its mouth beside its eyes, not below them."""
+    # The crop's rows run down the frame: what is below in the crop is to the left in the frame.
+    heat = heat_in_frame(mouth(), Crop(160.0, 120.0, 112.0, np.pi / 2, 320, 240))
+    ys, xs = np.nonzero(shown(heat) > 200)
+    assert xs.mean() < 5
+    assert 5 < ys.mean() < 8
+
+
+def test_the_corners_that_a_tilted_crop_does_not_reach_are_dark():
+    """Nothing was looked at there."""
+    heat = heat_in_frame(np.ones((14, 14), np.float32), Crop(160.0, 120.0, 112.0, np.pi / 4, 320, 240))
+    cells = shown(heat)
+    assert cells[0, 0] == cells[0, -1] == cells[-1, 0] == cells[-1, -1] == 0
+    assert (cells[4:10, 4:10] == 255).all()
+
+
+def test_a_face_at_the_edge_has_a_map_of_what_is_in_the_frame():
+    """The box is clipped, and the cells stay where they belong."""
+    heat = heat_in_frame(mouth(), Crop(30.0, 120.0, 112.0, 0.0, 320, 240))
+    assert heat.box.x0 == 0
+    assert heat.box.x1 * 320 == pytest.approx(86)
+    ys, xs = np.nonzero(shown(heat) > 200)
+    x = (xs.mean() + 0.5) / 14 * 86
+    assert x == pytest.approx(30, abs=6)
+    assert ys.mean() == pytest.approx(9.5, abs=0.6)
+
+
+def test_a_crop_outside_the_frame_has_no_map():
+    """There is no place to point at."""
+    assert heat_in_frame(mouth(), Crop(-100.0, 120.0, 112.0, 0.0, 320, 240)) is None
 
 
 @given(st.lists(st.integers(0, 30), max_size=12), st.integers(0, 40))

@@ -2,11 +2,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.learn import train as subject
-from pipeline.learn.features import FoundFace, level
-from pipeline.learn.train import read_manifest, train_head
+from pipeline.learn.blend import PARTS
+from pipeline.learn.features import FoundFace
+from pipeline.learn.manifest import Picture, in_turn, read_manifest
+from pipeline.learn.samples import FaceCrop, Sample
+from pipeline.learn.train import COPIES, LARGE_SOURCE, pointing_samples, train_head, training_samples
 from pipeline.models import graphs
 from pipeline.models.build import read_head
 
@@ -27,14 +31,41 @@ def test_an_unknown_head_is_refused(tmp_path: Path) -> None:
         train_head("swop", tmp_path / "m.csv", tmp_path, tmp_path, home=tmp_path)
 
 
-def test_levelling_brings_all_crops_to_one_kind() -> None:
-    """The result has the crop's size, and fine detail that no 96–224 pixels can hold is gone from it."""
-    crop = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
-    levelled = [level(crop, np.random.default_rng(seed)) for seed in range(4)]
-    assert all(image.shape == crop.shape for image in levelled)
-    assert all(
-        np.diff(image.astype(float), axis=1).std() < np.diff(crop.astype(float), axis=1).std() for image in levelled
-    )
+def test_sources_take_turns() -> None:
+    """The first few pictures are of as many sources as there are."""
+    pictures = [_picture(f"a{i}", "a") for i in range(9)] + [_picture(f"b{i}", "b") for i in range(3)]
+    order = in_turn(pictures, 0)
+    assert sorted(p.file for p in order) == sorted(p.file for p in pictures)
+    assert {p.source for p in order[:2]} == {p.source for p in order[2:4]} == {"a", "b"}
+
+
+def test_diverse_sources_are_read_more_often_than_a_large_one() -> None:
+    """One large set does not set the tone; development pictures and real swaps are never trained on."""
+    pictures = [_picture(f"large{i}", "large") for i in range(LARGE_SOURCE)] + [_picture("rare", "rare")]
+    pictures += [_picture("dev", "rare", split="dev"), _picture("swap", "rare", fake=True, family="face_swap")]
+    files = [sample.picture.file for sample in training_samples("swap", pictures, 0)]
+    assert files.count("large0") == 1
+    assert files.count("rare") == COPIES
+    assert not {"dev", "swap"} & set(files)
+    assert {sample.kind for sample in training_samples("swap", pictures, 0)} == {"pair"}
+
+
+def test_a_limit_counts_pictures_of_each_kind() -> None:
+    """So many reals, so many fakes."""
+    pictures = [_picture(f"r{i}", "a") for i in range(9)]
+    pictures += [_picture(f"g{i}", "b", fake=True, family="gan_face") for i in range(9)]
+    samples = training_samples("synthesis", pictures, 0, limit=4)
+    assert len({s.picture.file for s in samples if not s.picture.fake}) == 4
+    assert sum(s.picture.fake for s in samples) == 4
+
+
+def test_the_map_is_asked_about_faces_that_no_head_has_seen() -> None:
+    """Every part in turn, development reals only, no blend twice."""
+    pictures = [_picture(f"d{i}", "a", split="dev") for i in range(30)] + [_picture("train", "a")]
+    samples = pointing_samples(pictures, 0)
+    assert {s.picture.split for s in samples} == {"dev"}
+    assert {s.part for s in samples} == set(PARTS)
+    assert len({s.key for s in samples}) == len(samples)
 
 
 @pytest.mark.parametrize("head", ["swap", "synthesis"])
@@ -46,19 +77,29 @@ def test_a_head_is_trained_written_and_reported(head: str, tmp_path: Path, monke
     rows += [f"g{i}.jpg,fake,gan_face,c/x:{i},MIT,{'dev' if i % 5 == 0 else 'train'}" for i in range(40)]
     rows += [f"s{i}.jpg,fake,face_swap,d/x:{i},MIT,dev" for i in range(8)] + ["clip.mp4,real,real,a/x,MIT,train"]
     manifest.write_text(HEADER + "\n".join(rows), "utf-8")
-    report = train_head(head, manifest, tmp_path, tmp_path / "out.json", home=tmp_path / "home", seed=1)
-    written = report.path.read_bytes()
-    weights = read_head(report.path)
-    assert weights.weight.shape == (graphs.FEATURE_COUNT,)
-    assert report.real == 48
-    assert report.fake == (48 if head == "swap" else 32)
-    assert report.cross_validated.value > 0.9
-    assert {name for name, _ in report.dev} == {"as they are", "one size and codec"}
-    assert all(figure.value > 0.9 for _, figure in report.dev)
-    assert any("dev as they are" in line for line in report.lines())
+    told: list[tuple[int, int]] = []
+    out, home = tmp_path / f"{head}.json", tmp_path / "home"
+    report = train_head(head, manifest, tmp_path, out, home=home, seed=1, advance=lambda *n: told.append(n))
+    written = {file.name: file.read_bytes() for file in tmp_path.glob("*.json")}
+    assert set(written) == ({"swap.json", "heat.json"} if head == "swap" else {"synthesis.json"})
+    assert read_head(out).weight.shape == (graphs.FEATURE_COUNT,)
+    assert report.real == 48 * COPIES
+    assert report.fake == (48 * COPIES if head == "swap" else 32)
+    assert all(test.auc.value > 0.9 for test in (*report.left_out, *report.dev))
+    assert {"a/x", "b/x"} <= {test.name for test in report.left_out}
+    assert len(report.dev) == 2
+    assert told[-1][0] == told[-1][1] == len(told)
+    if head == "swap":
+        assert read_head(tmp_path / "heat.json", graphs.PATCH_FEATURES, graphs.PATCH_COUNT).weight.shape == (
+            graphs.PATCH_COUNT,
+        )
+        games = dict(report.pointing)
+        assert games["all"].hits > 0.9 > games["all"].chance
+        assert any("points at all" in line for line in report.lines())
+    assert any("TPR" in line for line in report.lines())
     before = len(asked)
-    train_head(head, manifest, tmp_path, tmp_path / "out.json", home=tmp_path / "home", seed=1)
-    assert report.path.read_bytes() == written
+    train_head(head, manifest, tmp_path, out, home=home, seed=1)
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.json")} == written
     assert len(asked) == before
 
 
@@ -67,35 +108,44 @@ def test_a_manifest_with_one_kind_of_face_cannot_train(tmp_path: Path, monkeypat
     _pretend(monkeypatch)
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(HEADER + "\n".join(f"r{i}.jpg,real,real,a/x,MIT,train" for i in range(12)), "utf-8")
-    with pytest.raises(ConfigError, match="found 0 fake of 12"):
+    with pytest.raises(ConfigError, match="found 0 fake of 24"):
         train_head("synthesis", manifest, tmp_path, tmp_path, home=tmp_path / "home")
+
+
+def _picture(file: str, source: str, *, fake: bool = False, family: str = "real", split: str = "train") -> Picture:
+    return Picture(file, fake, family, source, split)
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Pictures that are one number, and an encoder whose features shift with it. Returns the pictures read so far."""
     asked: list[str] = []
+    mouth = np.zeros((graphs.GRID, graphs.GRID), np.float32)
+    mouth[8:10, 5:9] = 1
 
     class Reader:
         def __init__(self, *_: object) -> None:
             pass
 
-        def largest_face(self, image: np.ndarray) -> FoundFace:  # type: ignore[type-arg]
+        def largest_face(self, image: NDArray[np.uint8]) -> FoundFace:
             return FoundFace((0, 0, 9, 9), np.zeros((5, 2), np.float32), 1.0)
 
-        def features(self, crop: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-            rng = np.random.default_rng(len(asked))
+        def read(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            rng = np.random.default_rng((len(asked), int(crop.mean())))
             features = rng.normal(0, 1, graphs.FEATURE_COUNT).astype(np.float32)
-            features[:40] += 4 * float(crop.mean() > 100)
-            return features
+            patches = rng.normal(0, 1, (graphs.GRID**2, graphs.PATCH_COUNT)).astype(np.float32)
+            if crop.mean() > 100:
+                features[:400] += 4
+                patches[mouth.ravel() > 0, :400] += 4
+            return features, patches
 
-    def read(path: Path) -> np.ndarray:  # type: ignore[type-arg]
+    def read(path: Path) -> NDArray[np.uint8]:
         asked.append(path.name)
-        return np.full((300, 300, 3), 0 if path.name.startswith("r") else 200, np.uint8)
+        return np.full((9, 9, 3), 0 if path.name.startswith("r") else 200, np.uint8)
 
-    def blend(image: np.ndarray, *_: object) -> tuple[np.ndarray, None]:  # type: ignore[type-arg]
-        return image + 200, None
+    def crops(sample: Sample, image: NDArray[np.uint8], *_: object) -> tuple[FaceCrop, ...]:
+        return (FaceCrop(image), FaceCrop(image + 200, mouth, "mouth"))[: 2 if sample.kind == "pair" else 1]
 
     monkeypatch.setattr(subject, "FaceReader", Reader)
     monkeypatch.setattr(subject, "read_image", read)
-    monkeypatch.setattr(subject, "self_blend", blend)
+    monkeypatch.setattr(subject, "crops_of", crops)
     return asked
