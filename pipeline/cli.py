@@ -269,9 +269,14 @@ def publish(
 
 
 @models_app.command("build")
-def models_build() -> None:
+def models_build(
+    gpu: Annotated[
+        Path | None, typer.Option(help="Write a repository for a Triton server with GPUs into this folder as well.")
+    ] = None,
+) -> None:
     """Assemble the repository from pinned, hashed sources and the committed heads."""
     from pipeline.models.build import build
+    from pipeline.models.gpu import build_for_gpu
 
     with err.status("models") as status:
         report = build(Settings().models_dir, Settings().home, status.update)
@@ -280,6 +285,11 @@ def models_build() -> None:
         state = "built" if model.fresh else "up to date"
         table.add_row(model.name, f"{model.size / 1e6:.1f}", f"{model.seconds:.1f}", state)
     out.print(table)
+    if gpu is not None:
+        with err.status("models for GPUs") as status:
+            for each in build_for_gpu(Settings().models_dir, gpu, Settings().home, status.update):
+                how = f"{each.products} products in 32 bits" if each.products else "the same graph"
+                out.print(f"{each.path}: {how}", highlight=False, soft_wrap=True)
 
 
 @models_app.command("verify")
