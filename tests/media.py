@@ -468,3 +468,11 @@ def _saved(picture: Image.Image, kind: str, **save: Any) -> bytes:
     out = io.BytesIO()
     picture.save(out, kind, **save)
     return out.getvalue()
+
+
+def photograph(seed: int = 0) -> bytes:
+    """A JPEG of noise."""
+    noise = np.random.default_rng(seed).integers(0, 255, (240, 320, 3)).astype(np.uint8)
+    packed = io.BytesIO()
+    Image.fromarray(noise).save(packed, "JPEG")
+    return packed.getvalue()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -16,6 +18,8 @@ from rich.table import Table
 
 from pipeline.audit import AuditReport
 from pipeline.audit_facts import run_audit
+from pipeline.decode.pool import DecodePool
+from pipeline.decode.port import DecodeBudget
 from pipeline.demo.samples import Sample, make_samples
 from pipeline.events import DeadLetter, MediaEnforced, MediaUploaded, OutcomeStatus, ReviewDecided, ReviewRequested
 from pipeline.events.codec import MalformedEvent, decode
@@ -23,14 +27,17 @@ from pipeline.events.values import Action
 from pipeline.kafka import ClientConfig, client_config
 from pipeline.ledger.ledger import Ledger
 from pipeline.models.build import build
-from pipeline.policy.file import load
+from pipeline.policy.file import Policy, load
 from pipeline.publish import send
+from pipeline.report.make import make_report
 from pipeline.settings import Settings
 from pipeline.show import action, audit_tables, listening_table
 from pipeline.stack.up import Stack, StackOptions
 from pipeline.topology import DEAD_LETTER, ENFORCED, REVIEW_DECIDED, UPLOADED, review_topic, topics
 
 _PATIENCE_SECONDS = 240.0
+_TOLD = frozenset({"face-blended.jpg", "clip.mp4"})
+"""Samples that a page is written about."""
 _KINDS: dict[str, type[MediaEnforced | DeadLetter | ReviewRequested]] = {
     ENFORCED: MediaEnforced,
     DEAD_LETTER: DeadLetter,
@@ -134,6 +141,8 @@ def run_demo(settings: Settings, broker: str, *, keep: bool, console: Console) -
         decided = _decide_one(config, board, console)
         report = _audit(config, options.database_url or "")
         status_code = _summary(board, decided, report, console)
+        pages = asyncio.run(_pages(board, options.database_url or "", policy, place))
+        console.print("Pages for people, on two of them:", *map(str, pages), soft_wrap=True, highlight=False)
         if keep:
             console.print("Everything stays up; Ctrl-C ends it.")
             _until_interrupted()
@@ -199,6 +208,22 @@ def _decide_one(config: ClientConfig, board: _Board, console: Console) -> MediaE
         return mine.outcome if mine.outcome and mine.outcome.status is OutcomeStatus.FINAL else None
     finally:
         consumer.close()
+
+
+async def _pages(board: _Board, database_url: str, policy: Policy, folder: Path) -> list[Path]:
+    """What `unmask screen --report` writes, of what the stream decided."""
+    pages = []
+    ledger = Ledger(database_url)
+    async with DecodePool(1, DecodeBudget()) as decode:
+        for case in board.cases.values():
+            if case.sample.name in _TOLD and case.sample.path is not None:
+                decided = await asyncio.to_thread(ledger.decision, case.media_id, 1)
+                if decided is not None:
+                    page = folder / f"{case.sample.path.stem}.html"
+                    page.write_text(await make_report(case.sample.path, decided, policy.fused, decode), "utf-8")
+                    pages.append(page)
+    ledger.close()
+    return pages
 
 
 def _audit(config: ClientConfig, database_url: str) -> AuditReport:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.demo import media
+from pipeline.demo import credentials, media
 from pipeline.errors import ConfigError
 from pipeline.events.values import Surface
 from pipeline.learn.blend import self_blend
@@ -52,6 +52,8 @@ def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[
         "parameters": "portrait of nobody, 35mm\nSteps: 30, Sampler: Euler a, CFG scale: 7, Seed: 1, Model: sd-xl"
     }
     media.write_png_with_text(folder / "generated.png", media.rendered(2), prompt)
+    signed = credentials.signed((folder / "coffee.jpg").read_bytes(), credentials.authority(), [credentials.GENERATED])
+    (folder / "signed.jpg").write_bytes(signed)
     media.write_png_with_text(folder / "declared.png", media.rendered(3), {})
     media.write_video(folder / "clip.mp4", [(coffee, 3), (blended, 4), (coffee, 3)])
     media.write_video(folder / "clip-genuine.mp4", [(coffee, 2), (portrait, 4)])
@@ -83,6 +85,7 @@ def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[
         ),
         sample("rendered.jpg", "a picture that no camera took, unmarked", "allow"),
         sample("generated.png", "a picture with a generator's metadata", "label"),
+        sample("signed.jpg", "Content Credentials that say a model made it", "label"),
         sample("declared.png", "declared synthetic by its uploader", "label", declared_synthetic=True),
         sample("clip.mp4", "a video with sound; a blended face in its middle", "faces"),
         sample("clip-genuine.mp4", "a video with sound; the genuine portrait", "allow"),

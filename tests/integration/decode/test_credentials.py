@@ -7,7 +7,8 @@ import pytest
 from pipeline.decode.pool import DecodePool
 from pipeline.decode.port import DecodeBudget
 from pipeline.events.values import CredentialState
-from tests.credentials import GENERATED, authority, photograph, signed
+from pipeline.demo.credentials import GENERATED, authority, signed
+from tests.media import photograph
 
 
 @pytest.mark.parametrize(("trusting", "state"), [(True, CredentialState.TRUSTED), (False, CredentialState.UNTRUSTED)])

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.events.values import CredentialState
 from pipeline.provenance.content_credentials import interpreted, read_credentials
-from tests.credentials import GENERATED, authority, photograph, signed
+from pipeline.demo.credentials import GENERATED, authority, signed
+from tests.media import photograph
 
 
 @pytest.fixture(scope="module")

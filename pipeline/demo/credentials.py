@@ -1,4 +1,4 @@
-"""Signed files for tests: an authority, a signer and photographs with Content Credentials, all made on the spot."""
+"""Signs sample files with Content Credentials of an authority that is made on the spot. Only the demo and tests sign."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import c2pa
-import cv2
-import numpy as np
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,7 +27,7 @@ GENERATED = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Authority:
     """A root, and a signer that it vouches for. All PEM."""
 
@@ -48,12 +46,6 @@ def authority() -> Authority:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return Authority(pem[1].decode(), b"".join(pem), private)
-
-
-def photograph(seed: int = 0) -> bytes:
-    """A JPEG of noise."""
-    noise = np.random.default_rng(seed).integers(0, 255, (240, 320, 3)).astype(np.uint8)
-    return cv2.imencode(".jpg", noise)[1].tobytes()
 
 
 def signed(data: bytes, by: Authority, actions: list[dict[str, Any]], mime: str = "image/jpeg") -> bytes:
