@@ -1,4 +1,4 @@
-"""Signs sample files with Content Credentials of an authority that is made on the spot. Only the demo and tests sign."""
+"""Signs sample files with Content Credentials, by an authority made on the spot. Only the demo and tests sign."""
 
 from __future__ import annotations
 

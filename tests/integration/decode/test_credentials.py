@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.decode.pool import DecodePool
 from pipeline.decode.port import DecodeBudget
-from pipeline.events.values import CredentialState
 from pipeline.demo.credentials import GENERATED, authority, signed
+from pipeline.events.values import CredentialState
 from tests.media import photograph
 
 

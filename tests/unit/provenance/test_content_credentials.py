@@ -6,9 +6,9 @@ import io
 
 import pytest
 
+from pipeline.demo.credentials import GENERATED, authority, signed
 from pipeline.events.values import CredentialState
 from pipeline.provenance.content_credentials import interpreted, read_credentials
-from pipeline.demo.credentials import GENERATED, authority, signed
 from tests.media import photograph
 
 
