@@ -113,7 +113,7 @@ class LocalEdit:
             "heat": np.rot90(part.heat, -facts.rotation // 90),
             "inside": np.rot90(part.inside, -facts.rotation // 90),
             "value": np.array([value]),
-            "differs": np.array([describe(part)], dtype=object),
+            "differs": np.array([describe(part)]),
         }
         return Probe(tensors, at=frame.at, box=box)
 

@@ -144,7 +144,7 @@ class Splice:
             return []
         found, value = worst(looks, read_head("splice"))
         values = np.array([[found.start, found.end, value]])
-        words = np.array([[describe(looks, found)]], dtype=object)
+        words = np.array([[describe(looks, found)]])
         return [Probe({"stretch": values, "differs": words}, at=found.start)]
 
     def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:
