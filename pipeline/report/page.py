@@ -56,7 +56,7 @@ def page(decided: MediaDecided, name: str, by: Fused, shots: Mapping[tuple[Famil
         shots: pictures of the evidence that has a moment.
     """
     judged = [signal for signal in decided.signals if signal.status is not SignalStatus.NOT_APPLICABLE]
-    found, doubtful = _standing(judged, by)
+    found, doubtful = standing(judged, by)
     ordered = sorted(judged, key=lambda s: (s not in found, s not in doubtful, s.advisory, -(s.probability or 0)))
     idle = [words.NAMES[s.family] for s in decided.signals if s.status is SignalStatus.NOT_APPLICABLE]
     return _template().render(
@@ -86,7 +86,7 @@ def _template() -> Template:
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
 
 
-def _standing(signals: Sequence[Signal], by: Fused) -> tuple[list[Signal], list[Signal]]:
+def standing(signals: Sequence[Signal], by: Fused) -> tuple[list[Signal], list[Signal]]:
     """Signals that say that something is there, and those that cannot tell. A hint is never a finding."""
     found, doubtful = [], []
     for signal in signals:
