@@ -35,8 +35,13 @@ class EyesAndHead:
         return [probe_of(person, NAMES) for person in persons(view, take_eyes)]
 
     def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:
-        """How unusual the measures are, and which of them."""
+        """How unusual the measures are, and which of them; nothing when too little could be measured."""
         measures = dict(zip(NAMES, map(float, outputs["measures"]), strict=True))
         score = NORMAL.score(measures)
-        value, note = (0.0, "too little could be measured") if score is None else (score, NORMAL.notes(measures))
-        return [Score(Family.EYES_AND_HEAD, value, at=probe.at, box=probe.box, track=probe.track, note=note)]
+        if score is None:
+            return []
+        return [
+            Score(
+                Family.EYES_AND_HEAD, score, at=probe.at, box=probe.box, track=probe.track, note=NORMAL.notes(measures)
+            )
+        ]

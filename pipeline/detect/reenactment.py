@@ -34,8 +34,11 @@ class Reenactment:
         return [probe_of(person, NAMES) for person in persons(view, take_movements)]
 
     def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:
-        """How unusual the measures are, and which of them."""
+        """How unusual the measures are, and which of them; nothing when too little could be measured."""
         measures = dict(zip(NAMES, map(float, outputs["measures"]), strict=True))
         score = NORMAL.score(measures)
-        value, note = (0.0, "too little could be measured") if score is None else (score, NORMAL.notes(measures))
-        return [Score(Family.REENACTMENT, value, at=probe.at, box=probe.box, track=probe.track, note=note)]
+        if score is None:
+            return []
+        return [
+            Score(Family.REENACTMENT, score, at=probe.at, box=probe.box, track=probe.track, note=NORMAL.notes(measures))
+        ]
