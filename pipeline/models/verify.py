@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError, Transient
 
 CARD = "CARD.md"
 MODEL_FILE = "1/model.onnx"
+"""What `unmask models build` writes. Of a platform's own model the server takes any version and any of its formats."""
 
 
 class Server(Protocol):
@@ -78,8 +79,8 @@ def _folder(folder: Path, model: ModelSpec) -> Iterator[tuple[str, str]]:
         if declared.name not in ("", folder.name):
             yield "config.pbtxt", f"names the model {declared.name!r}, its folder {folder.name!r}"
         yield from (("config.pbtxt", what) for what in differences("the detector", model, declared))
-    if not (folder / MODEL_FILE).is_file():
-        yield MODEL_FILE, "is missing: run `unmask models build`"
+    if not any(path.parent.name.isdecimal() for path in folder.glob("*/model.*")):
+        yield MODEL_FILE, "is missing: run `unmask models build`; a model of your own goes there (or model.plan)"
     card = folder / CARD
     if not card.is_file() or not card.read_text(encoding="utf-8").strip():
         yield CARD, "is missing: a model says what it was trained on, how good it is and where it fails"

@@ -123,3 +123,13 @@ def test_a_model_may_do_more_than_is_asked():
 def test_what_would_fail_is_a_difference(found, said):
     """Too small a batch, an output that is not there, an input that nobody sends."""
     assert differences("nudity", NUDITY, found) == [said]
+
+
+@pytest.mark.parametrize(("file", "known"), [("1/model.plan", True), ("2/model.onnx", True), ("new/model.onnx", False)])
+async def test_a_model_may_be_an_engine_or_a_later_version(repository: Path, file: str, known: bool):
+    """Triton serves the highest number; a folder that is none is no version."""
+    (repository / "nudity/1/model.onnx").unlink()
+    (repository / "nudity" / file).parent.mkdir(exist_ok=True)
+    (repository / "nudity" / file).write_bytes(b"model")
+    report = await verify(repository, load())
+    assert report.ok is known
