@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,8 +52,7 @@ async def judging(
 
         async def judge(path: Path) -> Screened:
             now = datetime.now(UTC)
-            uri = (here / path).as_uri()
-            upload = MediaUploaded(media_id=path.name, uri=uri, uploaded_at=now, surface=surface)
+            upload = MediaUploaded(media_id=path.name, uri=uri_of(here / path), uploaded_at=now, surface=surface)
             try:
                 decided = await screen(upload, 1, now=now, within=settings.item_deadline, by=by)
             except ItemError as error:
@@ -61,6 +61,11 @@ async def judging(
             return Screened(path, decided)
 
         yield judge, by.detectors
+
+
+def uri_of(path: Path) -> str:
+    """Of an absolute path, without `..`, which no fetch follows. Links stay: whether they may be followed is the guard's."""
+    return Path(os.path.normpath(path)).as_uri()
 
 
 async def screen_files(
