@@ -64,7 +64,7 @@ async def judging(
 
 
 def uri_of(path: Path) -> str:
-    """Of an absolute path, without `..`, which no fetch follows. Links stay: whether they may be followed is the guard's."""
+    """Of an absolute path, without `..`, which no fetch follows. Links stay: the guard decides about them."""
     return Path(os.path.normpath(path)).as_uri()
 
 
