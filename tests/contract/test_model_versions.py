@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parents[2] / "models" / "face_forgery"
 WEIGHTS = {
     "2": "c1664ac8dc1d81bccaa4868643bd51b669ca11b1d91340b93876f803e322b3ac",
     "3": "4b6696f3866cc1a455e9481ad3c54be92d93395b87738bdfb0d1e9e2a70a6416",
+    "4": "15ddf1c5c049e2a9e4f9ebdf14b6bff7a2bc1f3d85e4fba7ea17b7c5251a4a93",
 }
 
 

@@ -134,7 +134,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             features = rng.normal(0, 1, graphs.FEATURE_COUNT).astype(np.float32)
             patches = rng.normal(0, 1, (graphs.GRID**2, graphs.PATCH_COUNT)).astype(np.float32)
             if crop.mean() > 100:
-                features[:400] += 4
+                features[-400:] += 4
                 patches[mouth.ravel() > 0, :400] += 4
             return features, patches
 
