@@ -53,7 +53,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """Faces and what they are: n × 3,072 features, n labels, and what tells them apart (a media id, a file)."""
+    """Faces and what they are: n × FEATURES numbers, n labels, and what tells them apart (a media id, a file)."""
 
     features: Matrix
     fake: Labels
