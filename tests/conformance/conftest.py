@@ -29,9 +29,10 @@ _measured = pytest.StashKey[dict[str, Any]]()
 
 @pytest.fixture(scope="session")
 def models(home: Path) -> Path:
-    """The model repository, up to date."""
+    """The model repository, up to date; that of a server that runs elsewhere as it is."""
     folder = Path(os.environ.get("UNMASK_MODELS_DIR") or REPOSITORY / "models").absolute()
-    build(folder, home)
+    if not os.environ.get("UNMASK_TRITON_URL"):
+        build(folder, home)
     return folder
 
 
@@ -42,9 +43,10 @@ def server(triton: Callable[[Path], Server], models: Path) -> Server:
 
 
 @pytest.fixture
-async def infer(server: Server) -> AsyncIterator[Triton]:
-    """A connection of this test's own loop."""
-    connected = Triton(server.addresses.grpc, timeout=60)
+async def infer(request: pytest.FixtureRequest) -> AsyncIterator[Triton]:
+    """A connection of this test's own loop: to the server at UNMASK_TRITON_URL if set, else to one started here."""
+    url = os.environ.get("UNMASK_TRITON_URL") or request.getfixturevalue("server").addresses.grpc
+    connected = Triton(url, timeout=60)
     yield connected
     await connected.close()
 
@@ -64,9 +66,12 @@ def answers(infer: Triton, given: dict[bytes, Any]) -> Memo:
 
 
 @pytest.fixture(scope="session")
-def photographs(home: Path, models: Path) -> dict[str, RGB]:
+def photographs(home: Path) -> dict[str, RGB]:
     """Photographs by name; `astronaut` has one clear face."""
-    return {photo.name: np.asarray(Image.open(photo.path).convert("RGB")) for photo in sample_photographs(home, models)}
+    return {
+        photo.name: np.asarray(Image.open(photo.path).convert("RGB"))
+        for photo in sample_photographs(home, REPOSITORY / "models")
+    }
 
 
 @pytest.fixture(params=sorted(EVERY))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.detect.hear_speech import STEP, HearSpeech
 from pipeline.detect.triton import Triton
 from pipeline.models.sources import fetch, read_sources
+from tests.integration.conftest import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -17,14 +18,12 @@ RATE, CONTEXT = 16_000, 64
 
 
 @pytest.mark.parametrize("samples", [STEP, 3 * RATE, 5 * RATE + 100])
-async def test_one_request_says_what_asking_chunk_by_chunk_says(
-    infer: Triton, models: Path, home: Path, samples: int
-) -> None:
+async def test_one_request_says_what_asking_chunk_by_chunk_says(infer: Triton, home: Path, samples: int) -> None:
     """A probability for each 512 samples, the same as the published graph's with its state handed on."""
     waveform = babble(samples)
     answer = await infer(HearSpeech.model, {"waveform": waveform}, within=60)
     name = "silero-vad-by-chunk"
-    wanted = by_chunk(fetch(read_sources(models / "sources.toml"), [name], home)[name], waveform)
+    wanted = by_chunk(fetch(read_sources(REPOSITORY / "models/sources.toml"), [name], home)[name], waveform)
     assert answer["probability"].shape == (-(-samples // STEP),)
     assert answer["probability"] == pytest.approx(wanted, abs=1e-4)
 
