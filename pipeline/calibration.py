@@ -110,8 +110,8 @@ class Stratum(Section, frozen=True):
 class FamilyCalibration(Section, frozen=True):
     """What is known about one family's pooled scores.
 
-    `curve` serves what no stratum fits. `abstain`: conformal, at `error_rate`: of genuine items no more than that share
-    lies above it, of manipulated ones no more than that share below. `margin`: how far the probability may be off (the
+    `curve` serves what no stratum fits. `abstain`: conformal: of genuine items no more than the share `error_rate` lies
+    above it, of manipulated ones no more than `miss_rate` below. `margin`: how far the probability may be off (the
     calibration error that was measured). `advisory`: measured too near chance for anything but a hint to a person.
     `auc`, `real`, `fake`, `sources`: what it rests on.
     """
@@ -120,6 +120,7 @@ class FamilyCalibration(Section, frozen=True):
     strata: tuple[Stratum, ...] = ()
     abstain: Band | None = None
     error_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    miss_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     margin: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     advisory: bool = False
     auc: tuple[float, float, float] | None = None

@@ -389,10 +389,10 @@ def calibrate(
         Path | None, typer.Option(help="What is kept where the scores say too little; the one in use when not given.")
     ] = None,
     name: Annotated[str, typer.Option(help="Of the calibration; with a digest it is part of every decision.")] = "own",
-    error_rate: Annotated[
-        float,
-        typer.Option(help="Share of genuine items above the band of doubt, and of manipulated ones below, at most."),
-    ] = 0.05,
+    error_rate: Annotated[float, typer.Option(help="Share of genuine items above the band of doubt, at most.")] = 0.05,
+    miss_rate: Annotated[
+        float | None, typer.Option(help="Share of manipulated items below the band; the error rate if not given.")
+    ] = None,
     odds: Annotated[
         float | None,
         typer.Option(
@@ -410,7 +410,7 @@ def calibrate(
 
     known = read_calibration(base or Settings().calibration_file or CALIBRATION)
     rows = [row for path in scores for row in read_scores(path)]
-    made, fitted = fit(rows, known, name=name, error_rate=error_rate, odds=odds)
+    made, fitted = fit(rows, known, name=name, error_rate=error_rate, miss_rate=miss_rate, odds=odds)
     write_atomically(output, msgspec.json.format(msgspec.json.encode(made, order="deterministic"), indent=1) + b"\n")
     if as_json:
         out.print_json(msgspec.json.encode(fitted).decode())

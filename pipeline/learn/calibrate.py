@@ -57,6 +57,7 @@ def calibrate(
     *,
     name: str,
     error_rate: float = 0.05,
+    miss_rate: float | None = None,
     odds: float | None = None,
     seed: int = 0,
 ) -> tuple[Calibration, tuple[Fitted, ...]]:
@@ -66,22 +67,25 @@ def calibrate(
         rows: as `unmask evaluate` writes them.
         base: what is kept where nothing is known.
         name: of the new calibration.
-        error_rate: of genuine items at most this share shall lie above the band of doubt, of manipulated ones below.
+        error_rate: of genuine items at most this share shall lie above the band of doubt.
+        miss_rate: of manipulated items at most this share shall lie below it; `error_rate` when None. The smaller, the
+            more genuine items are in doubt, and somebody has to look at them.
         odds: the share of manipulated items that probabilities are meant for; as in the rows when None.
         seed: for the folds.
 
     Raises:
         ConfigError: the rows say too little about every family.
     """
-    if not 0 < error_rate < 0.5 or not (odds is None or 0 < odds < 1):
-        raise ConfigError("the error rate lies between 0 and 0.5, the odds between 0 and 1")
+    miss_rate = error_rate if miss_rate is None else miss_rate
+    if not (0 < error_rate < 0.5 and 0 < miss_rate < 0.5) or not (odds is None or 0 < odds < 1):
+        raise ConfigError("the error and miss rates lie between 0 and 0.5, the odds between 0 and 1")
     families = dict(base.families)
     fitted = []
     for family in Family:
         chosen = of_family(rows, family)
         if min(sum(r.fake for r in chosen), sum(not r.fake for r in chosen)) < LEAST:
             continue
-        found = _family(family, chosen, base, error_rate, odds, seed)
+        found = _family(family, chosen, base, (error_rate, miss_rate), odds, seed)
         families[family] = found.calibration
         fitted.append(found)
     if not fitted:
@@ -90,6 +94,7 @@ def calibrate(
         "items": len({row.file for row in rows}),
         "odds": "as given" if odds is None else odds,
         "error_rate": error_rate,
+        "miss_rate": miss_rate,
         "families": ", ".join(each.family for each in fitted),
     }
     return Calibration(name=name, families=families, made=told), tuple(fitted)
@@ -99,7 +104,7 @@ def _family(
     family: Family,
     rows: Sequence[ScoreRow],
     base: Calibration,
-    error_rate: float,
+    rates: tuple[float, float],
     odds: float | None,
     seed: int,
 ) -> Fitted:
@@ -109,7 +114,7 @@ def _family(
     curve = _curve(scores, fake, weights)
     probabilities = _apply(curve, scores)
     # The band is drawn on held-out probabilities: on those of its own fit it would be too narrow.
-    band = conformal_band(held_out, fake, error_rate)
+    band = conformal_band(held_out, fake, *rates)
     area = auc_with_interval(scores, fake, seed)
     old = base.families.get(family)
     before = _apply(old.curve, scores) if old else scores
@@ -118,7 +123,8 @@ def _family(
         curve=curve,
         strata=_strata(rows, weights),
         abstain=band,
-        error_rate=error_rate,
+        error_rate=rates[0],
+        miss_rate=rates[1],
         margin=round(min(0.5, max(0.02, error)), 3),
         advisory=area.low < NEAR_CHANCE,
         auc=(round(area.value, 3), round(area.low, 3), round(area.high, 3)),
@@ -183,18 +189,18 @@ def isotonic(scores: Shares, fake: Labels, weights: Shares) -> Isotonic:
     return Isotonic(points=tuple(rising))
 
 
-def conformal_band(probabilities: Shares, fake: Labels, error_rate: float) -> Band | None:
+def conformal_band(probabilities: Shares, fake: Labels, error_rate: float, miss_rate: float) -> Band | None:
     """Where neither label can be ruled out, or both can: class-conditional conformal prediction.
 
-    A new item that is exchangeable with these is genuine and above the band, or manipulated and below it, with a
-    probability of at most `error_rate` each (Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World",
-    2005, §4.5). With too few items to promise that, the band reaches to 0 or 1.
+    Of new items that are exchangeable with these, a genuine one is above the band with a probability of at most
+    `error_rate`, a manipulated one below it with at most `miss_rate` (Vovk, Gammerman and Shafer, "Algorithmic
+    Learning in a Random World", 2005, §4.5). With too few items to promise that, the band reaches to 0 or 1.
     """
     real_top = _order_statistic(probabilities[~fake], error_rate)
-    fake_bottom = 1 - _order_statistic(1 - probabilities[fake], error_rate)
+    fake_bottom = 1 - _order_statistic(1 - probabilities[fake], miss_rate)
     low, high = sorted((max(0.0, fake_bottom), min(1.0, real_top)))
-    # What is exactly at the genuine items' quantile is still within it: the band ends just above.
-    low, high = math.floor(low * 1e4) / 1e4, min(1.0, math.ceil(high * 1e4 + 1e-9) / 1e4)
+    # Outwards to hundredths, which people read: what is exactly at the genuine items' quantile is still within it.
+    low, high = math.floor(low * 100) / 100, min(1.0, math.ceil(high * 100 + 1e-7) / 100)
     return Band(low=low, high=high) if low < high else None
 
 

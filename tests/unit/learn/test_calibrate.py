@@ -76,7 +76,7 @@ def test_the_band_keeps_its_promise_on_fresh_items():
 
 def test_too_few_items_promise_nothing():
     """Ten genuine items cannot show that one in a hundred is wrong: the band reaches the end."""
-    band = conformal_band(np.linspace(0, 0.3, 10), np.arange(10) < 0, 0.01)
+    band = conformal_band(np.linspace(0, 0.3, 10), np.arange(10) < 0, 0.01, 0.01)
     assert band is not None
     assert band.high == 1.0
 

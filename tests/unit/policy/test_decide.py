@@ -186,7 +186,7 @@ def test_likely_face_swap() -> None:
     assert decision.action is Action.LIMIT
     assert decision.review is not None
     assert (decision.review.queue, decision.review.deadline) == ("faces", NOW + timedelta(hours=4))
-    assert decision.reasons == ("Possible face swap at 00:03.2: probability 0.91 (0.86–0.96), at or above 0.80.",)
+    assert decision.reasons == ("Possible face swap at 00:03.2: probability 0.91 (0.86–0.96), at or above 0.83.",)
 
 
 def test_likely_face_swap_in_an_advertisement() -> None:
@@ -274,7 +274,7 @@ def test_unreadable() -> None:
 def test_a_score_of_a_part_does_not_hide_what_was_not_seen() -> None:
     """A high score with little coverage fires its rule and the fail mode."""
     report = DetectorReport(
-        "d", "1", Mode.LIVE, (Family.FACE_SWAP,), ReportStatus.OK, (Score(Family.FACE_SWAP, 0.9),), coverage=0.1
+        "d", "1", Mode.LIVE, (Family.FACE_SWAP,), ReportStatus.OK, (Score(Family.FACE_SWAP, 0.99),), coverage=0.1
     )
     decision = judged(fuse(Findings((report,)), DEFAULT.fused).signals)
     assert {hit.rule for hit in decision.trace} >= {"likely-face-swap", "not-judged-in-full"}
@@ -299,10 +299,10 @@ def test_a_shadow_rule_is_only_recorded() -> None:
     rules = tuple(msgspec.structs.replace(rule, mode=RuleMode.SHADOW) for rule in DEFAULT.rules)
     policy = msgspec.structs.replace(DEFAULT, rules=rules)
     upload = msgspec.structs.replace(UPLOAD, declared_synthetic=True)
-    decision = decide(scored(nudity=0.9, face_swap=0.55), upload, policy, NOW)
+    decision = decide(scored(generator_metadata=0.9), upload, policy, NOW)
     assert (decision.action, decision.review, decision.label) == (Action.ALLOW, None, None)
     assert decision.reasons == (NOTHING_FOUND,)
-    assert {hit.rule for hit in decision.trace} == {"possible-intimate-swap", "declared-synthetic"}
+    assert {hit.rule for hit in decision.trace} == {"generator-metadata", "declared-synthetic"}
 
 
 def test_the_earliest_deadline_wins_then_the_highest_priority() -> None:

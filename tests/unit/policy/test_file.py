@@ -40,7 +40,7 @@ def test_the_version_is_that_of_the_content() -> None:
         parse("# a comment\n" + TEXT.replace("[face_swap, face_synthesis]", "[ face_swap,face_synthesis ]"), "b")
         == first
     )
-    stricter = parse(TEXT.replace("when: {face_swap: 0.80}", "when: {face_swap: 0.70}"), "c")
+    stricter = parse(TEXT.replace("when: {face_swap: 0.83}", "when: {face_swap: 0.70}"), "c")
     assert stricter.version != first.version
     assert stricter.fusion_version == first.fusion_version
     pooled = parse(TEXT.replace("top_share: 0.25", "top_share: 0.5"), "d")
@@ -72,10 +72,10 @@ def replaced(old: str, new: str) -> str:
         (replaced("name: default", "version: x\nname: default"), "unknown field `version`"),
         (replaced("name: default", "name: De fault"), "name: Expected `str` matching"),
         (replaced("    action: label", "    acton: label"), "rules[0] (declared-synthetic): "),
-        (replaced("when: {face_swap: 0.80}", "when: {face_swap: 80}"), "rules[2].when[...] (likely-face-swap): "),
-        (replaced("when: {face_swap: 0.80}", "when: {face_swap: .nan}"), "rules[2].when[...] (likely-face-swap): "),
-        (replaced("when: {face_swap: 0.80}", "when: {face_swop: 0.8}"), "rules[2].when (likely-face-swap): "),
-        (replaced("when: {face_swap: 0.80}", "regions: [DE]"), "a rule needs a condition"),
+        (replaced("when: {face_swap: 0.83}", "when: {face_swap: 80}"), "rules[2].when[...] (likely-face-swap): "),
+        (replaced("when: {face_swap: 0.83}", "when: {face_swap: .nan}"), "rules[2].when[...] (likely-face-swap): "),
+        (replaced("when: {face_swap: 0.83}", "when: {face_swop: 0.8}"), "rules[2].when (likely-face-swap): "),
+        (replaced("when: {face_swap: 0.83}", "regions: [DE]"), "a rule needs a condition"),
         (replaced("deadline: 4h", "deadline: soon"), "rules[2].review.deadline (likely-face-swap): "),
         (replaced("deadline: 4h", "deadline: 0h"), "rules[2].review.deadline (likely-face-swap): "),
         (replaced("priority: 60", "priority: 101"), "rules[2].review.priority (likely-face-swap): "),
