@@ -44,6 +44,8 @@ NEAR = 31
 """PDQ distance up to which two pictures are near-duplicates: what its authors recommend."""
 WORST = 6
 COST_ITEMS = 5
+_COARSER = 5
+"""The intervals of tables by source, kind and alteration rest on so many times fewer draws than the headline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +413,7 @@ def _family(
         row.status for row in rows if row.level is Level.UPLOAD and row.counts and row.score is None and not row.variant
     )
     variants = sorted({row.variant for row in rows if row.variant})
+    few = max(1, rounds // _COARSER)
     return FamilyResult(
         family=family,
         upload=_quality(uploads, seed, rounds),
@@ -419,13 +422,13 @@ def _family(
         advisory=policy.fused.advisory(family),
         unscored=tuple(sorted(silent.items())),
         sources=tuple(
-            _source(name, uploads, low, high, policy.fused.calibration, seed, rounds) for name in _sources(uploads)
+            _source(name, uploads, low, high, policy.fused.calibration, seed, few) for name in _sources(uploads)
         ),
-        kinds=tuple(_by(uploads, lambda row: row.made, seed, rounds)),
+        kinds=tuple(_by(uploads, lambda row: row.made, seed, few)),
         robustness=tuple(
             (variant, found)
             for variant in ("", *variants)
-            if (found := _quality(_comparable(rows, variant, variants), seed, rounds)) is not None
+            if (found := _quality(_comparable(rows, variant, variants), seed, few)) is not None
         ),
         worst=_worst(said, results, family, high),
     )
