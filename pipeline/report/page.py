@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -203,7 +204,7 @@ def _shots(signals: Sequence[Signal], shots: Mapping[tuple[Family, Evidence], Sh
             shot = shots.get((signal.family, evidence))
             if shot is not None:
                 moment = words.clock(evidence.at) if evidence.at else ""
-                yield _Told(_spoken(signal.family), moment, f"{evidence.score:.2f}", _sentence(evidence.note), shot)
+                yield _Told(_spoken(signal.family), moment, _cut(evidence.score), _sentence(evidence.note), shot)
 
 
 def _without_picture(signal: Signal, shots: Mapping[tuple[Family, Evidence], Shot]) -> Iterator[str]:
@@ -214,7 +215,12 @@ def _without_picture(signal: Signal, shots: Mapping[tuple[Family, Evidence], Sho
                 moment = f" from {words.clock(evidence.at)} to {words.clock(evidence.until)}"
             elif evidence.at:
                 moment = f" at {words.clock(evidence.at)}"
-            yield f"{_spoken(signal.family)}{moment}: {evidence.note} (score {evidence.score:.2f})."
+            yield f"{_spoken(signal.family)}{moment}: {evidence.note} (score {_cut(evidence.score)})."
+
+
+def _cut(score: float) -> str:
+    """Cut, not rounded: 0.996 is not certainty."""
+    return f"{math.floor(score * 100 + 1e-9) / 100:.2f}"
 
 
 def _sentence(note: str) -> str:
