@@ -74,7 +74,12 @@ class Head:
         x = np.clip(np.nan_to_num(x, nan=0.0, posinf=file.clip, neginf=-file.clip), -file.clip, file.clip)
         for i, layer in enumerate(file.layers):
             x = (np.maximum(x, 0) if i else x) @ np.asarray(layer.weight).T + layer.bias
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * x[:, 0])), np.float64)
+        return logistic(x[:, 0])
+
+
+def logistic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + e⁻ˣ), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float64)
 
 
 @cache

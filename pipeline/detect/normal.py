@@ -56,6 +56,11 @@ class Normal:
     file: Ranges
     digest: str
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is measured, in the order of the file."""
+        return tuple(usual.measure for usual in self.file.ranges)
+
     def score(self, measures: Mapping[str, float]) -> float | None:
         """The share of genuine windows that are less unusual, 0–1; None when nothing could be measured."""
         how = strangeness(self.file.ranges, measures)

@@ -11,11 +11,10 @@ from typing import ClassVar
 
 from pipeline.detect.normal import read_ranges
 from pipeline.detect.port import ModelSpec, Probe, Score, Tensors, View
-from pipeline.detect.track_measures import persons, probe_of, take_movements
+from pipeline.detect.track_measures import probes, scores, take_movements
 from pipeline.events.values import Family
 
 NORMAL = read_ranges("reenactment")
-NAMES = tuple(usual.measure for usual in NORMAL.file.ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,8 @@ class Reenactment:
 
     def prepare(self, view: View) -> Sequence[Probe]:
         """One probe per person that was followed long enough."""
-        return [probe_of(person, NAMES) for person in persons(view, take_movements)]
+        return probes(view, take_movements, NORMAL)
 
     def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:
         """How unusual the measures are, and which of them; nothing when too little could be measured."""
-        measures = dict(zip(NAMES, map(float, outputs["measures"]), strict=True))
-        score = NORMAL.score(measures)
-        if score is None:
-            return []
-        return [
-            Score(Family.REENACTMENT, score, at=probe.at, box=probe.box, track=probe.track, note=NORMAL.notes(measures))
-        ]
+        return scores(Family.REENACTMENT, NORMAL, probe, outputs)

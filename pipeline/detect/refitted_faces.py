@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detect.face_forgery import FEATURES, FaceForgery
+from pipeline.detect.head import logistic
 from pipeline.detect.port import ModelSpec, Probe, Score, Tensors, View
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family
@@ -42,7 +43,7 @@ class Refitted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __call__(self, features: NDArray[np.float64]) -> float:
         """The probability, 0–1."""
-        return float(0.5 * (1 + np.tanh(0.5 * (features @ np.array(self.weight) + self.bias))))
+        return float(logistic(features @ np.array(self.weight) + self.bias))
 
 
 def read_refitted(path: Path) -> Refitted:

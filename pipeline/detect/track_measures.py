@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,9 @@ from pipeline.decode.port import RGB
 from pipeline.detect import mesh
 from pipeline.detect.face_motion import eyes_and_head, iris_crops, light, small_movements, windows_of
 from pipeline.detect.frames import spread
-from pipeline.detect.port import Probe, Track, View
+from pipeline.detect.normal import Normal
+from pipeline.detect.port import Probe, Score, Tensors, Track, View
+from pipeline.events.values import Family
 
 Points = NDArray[np.float64]
 Take = Callable[[View, Track], Mapping[str, float]]
@@ -81,12 +83,26 @@ def take_light(view: View, track: Track) -> Mapping[str, float]:
     return light(in_pixels(view, track)[places], frames)
 
 
-def probe_of(person: Person, names: Sequence[str]) -> Probe:
-    """A question that is its own answer: the measures, in the order of `names`, at the middle of the longest track."""
-    middle = person.longest.faces[len(person.longest.faces) // 2]
-    values = np.array([person.measures.get(name, np.nan) for name in names])
-    track = person.longest.person
-    return Probe({"measures": values}, at=middle.at, box=middle.box, track=track)
+def probes(view: View, take: Take, usual: Normal) -> list[Probe]:
+    """One question per person that was followed long enough, which is its own answer: the measures, in their order.
+
+    It points at the middle of the person's longest track.
+    """
+    found = []
+    for person in persons(view, take):
+        middle = person.longest.faces[len(person.longest.faces) // 2]
+        values = np.array([person.measures.get(name, np.nan) for name in usual.measures])
+        found.append(Probe({"measures": values}, at=middle.at, box=middle.box, track=person.longest.person))
+    return found
+
+
+def scores(family: Family, usual: Normal, probe: Probe, outputs: Tensors) -> list[Score]:
+    """How unusual a person's measures are, and which of them; nothing when too little could be measured."""
+    measures = dict(zip(usual.measures, map(float, outputs["measures"]), strict=True))
+    score = usual.score(measures)
+    if score is None:
+        return []
+    return [Score(family, score, at=probe.at, box=probe.box, track=probe.track, note=usual.notes(measures))]
 
 
 def _times(track: Track) -> Points:

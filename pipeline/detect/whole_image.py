@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.detect.embed import CANDIDATES, FRAME_MODEL, FRAME_SIDE, PATCH_MEANS, SIZE
 from pipeline.detect.frames import resized, spread
-from pipeline.detect.head import FOLDER
+from pipeline.detect.head import FOLDER, logistic
 from pipeline.detect.port import ModelSpec, Probe, Score, Tensors, View
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family
@@ -58,7 +58,7 @@ class FrameHead:
 
     def __call__(self, features: NDArray[np.float32]) -> float:
         """The probability, 0–1, of the features of one frame."""
-        return float(0.5 * (1 + np.tanh(0.5 * (features.astype(np.float64) @ self.weight + self.bias))))
+        return float(logistic(features.astype(np.float64) @ self.weight + self.bias))
 
 
 def frame_features(outputs: Tensors) -> NDArray[np.float32]:

@@ -13,13 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.manifest import STILLS, VIDEOS
 from pipeline.learn.reel import Encoding, read_reel, write_reel
 
 Image = NDArray[np.uint8]
 
-STILLS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-VIDEOS = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v"})
-SOUNDS = frozenset({".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".aac"})
 _SECONDS = 20.0
 
 

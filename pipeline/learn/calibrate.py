@@ -235,10 +235,10 @@ def _strata(rows: Sequence[ScoreRow], weights: Shares) -> tuple[Stratum, ...]:
     wanted: list[Stratum] = []
     for kind in MediaKind:
         codecs = sorted({row.codec for row in rows if row.kind == kind.value and row.codec})
-        for codec in ([c] for c in codecs):
+        for codec in codecs:
             for low, high in pairwise(bounds):
-                wanted.append(_stratum(kind, tuple(codec), low or 0, high))
-            wanted.append(_stratum(kind, tuple(codec), 0, None))
+                wanted.append(_stratum(kind, (codec,), low or 0, high))
+            wanted.append(_stratum(kind, (codec,), 0, None))
         wanted.append(_stratum(kind, (), 0, None))
     found: list[Stratum] = []
     for stratum in wanted:

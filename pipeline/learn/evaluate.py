@@ -28,13 +28,15 @@ from pipeline.errors import ConfigError
 from pipeline.events import MediaDecided
 from pipeline.events.values import Family, MediaKind, Signal
 from pipeline.fuse import calibrated
-from pipeline.learn.alter import ALTERATIONS, SOUNDS, STILLS, alter
+from pipeline.learn.alter import ALTERATIONS, alter
 from pipeline.learn.calibrate import LEAST, calibrate, calibration_error
 from pipeline.learn.makers import MAKERS
+from pipeline.learn.manifest import SOUNDS, STILLS
 from pipeline.learn.measure import Quality, Trust, quality, trust
 from pipeline.learn.scores import LOOKED_FOR_BY, Level, ScoreRow, of_family, write_scores
 from pipeline.local import judging
 from pipeline.match.pdq import LEAST_QUALITY, distance, pdq
+from pipeline.models.sources import sha256_of
 from pipeline.policy.rules import Policy
 from pipeline.settings import Settings
 
@@ -273,7 +275,7 @@ async def run(
         with store.open("ab") as lines:
 
             async def one(item: Item) -> None:
-                sha = await asyncio.to_thread(_sha, item.path)
+                sha = await asyncio.to_thread(sha256_of, item.path)
                 earlier = known.get(item.key)
                 if (
                     earlier is not None
@@ -333,10 +335,6 @@ def _known_results(store: Path) -> dict[str, _Result]:
             continue  # the run was ended in the middle of a line, or wrote an older form: judged again
         found[result.key] = result
     return found
-
-
-def _sha(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def rows_of(items: Sequence[Item], results: Mapping[str, MediaDecided]) -> tuple[ScoreRow, ...]:

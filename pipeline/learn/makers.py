@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 
 from pipeline.decode.port import SAMPLE_RATE
-from pipeline.learn.alter import SOUNDS, STILLS, VIDEOS
 from pipeline.learn.blend import self_blend
 from pipeline.learn.edits import make_edit
 from pipeline.learn.features import FaceReader, read_image
+from pipeline.learn.manifest import SOUNDS, STILLS, VIDEOS
 from pipeline.learn.media import read_sound
 from pipeline.learn.reel import Encoding, Reel, read_reel, write_reel
 from pipeline.learn.revoice import revoice

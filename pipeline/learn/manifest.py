@@ -11,7 +11,10 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+STILLS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+VIDEOS = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v"})
+SOUNDS = frozenset({".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".aac"})
+"""What a file of a manifest is, by its ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def read_manifest(path: Path) -> tuple[Picture, ...]:
         return tuple(
             Picture(r["file"], r["label"] == "fake", r["family"], r["source"].partition(":")[0], r["split"])
             for r in rows
-            if Path(r["file"]).suffix.lower() in _PICTURES
+            if Path(r["file"]).suffix.lower() in STILLS
         )
     except (OSError, KeyError, csv.Error) as error:
         raise ConfigError(

@@ -6,7 +6,7 @@ which threshold. Resampling is by item, so that many frames of one upload do not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,8 +134,10 @@ def _resampled(fake: Labels, items: Sequence[str], seed: int, rounds: int) -> li
         rows_of.setdefault(item, []).append(row)
     groups = [np.array(rows) for rows in rows_of.values()]
     kinds = [[g for g in groups if fake[g[0]] == kind] for kind in (False, True)]
-    draw: Callable[[int], NDArray[np.intp]] = lambda n: rng.integers(0, n, n)  # noqa: E731 - named for the reader
-    return [np.concatenate([kind[i] for kind in kinds for i in draw(len(kind))]) for _ in range(rounds)]
+    return [
+        np.concatenate([kind[i] for kind in kinds for i in rng.integers(0, len(kind), len(kind))])
+        for _ in range(rounds)
+    ]
 
 
 def _thinned(x: Shares, y: Shares) -> Curve:

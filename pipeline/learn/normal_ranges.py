@@ -26,6 +26,7 @@ from pipeline.events.values import MediaFacts, MediaKind, Sampling
 from pipeline.learn.evaluate import read_items
 from pipeline.learn.heads import Estimate, auc_with_interval
 from pipeline.learn.inference import InProcess
+from pipeline.learn.manifest import VIDEOS
 from pipeline.learn.media import read_frames
 from pipeline.models.sources import Progress, write_atomically
 
@@ -37,7 +38,7 @@ SECONDS = 4.0
 WINDOWS = 6
 """Windows per video at most, so that a long one does not set what is usual."""
 LEAST = 8
-VIDEOS = frozenset({".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".gif"})
+_WATCHED = VIDEOS | {".gif"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ async def _rows(name: str, manifest: Path, models_dir: Path, home: Path, progres
     known: dict[str, list[dict[str, dict[str, float | None]]]] = (
         msgspec.json.decode(store.read_bytes()) if store.is_file() else {}
     )
-    items = [item for item in read_items(manifest) if item.path.suffix.lower() in VIDEOS]
+    items = [item for item in read_items(manifest) if item.path.suffix.lower() in _WATCHED]
     infer: Infer | None = None
     rows = []
     for number, item in enumerate(items, 1):

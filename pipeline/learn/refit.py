@@ -22,7 +22,7 @@ from pipeline.detect.face_forgery import FEATURES
 from pipeline.detect.refitted_faces import HEADS, Refitted
 from pipeline.errors import ConfigError
 from pipeline.events import MediaDecided, ReviewDecided
-from pipeline.events.values import Action, Family
+from pipeline.events.values import Action, Family, Signal
 from pipeline.learn.heads import Estimate, auc, auc_with_interval
 from pipeline.learn.measure import tpr_at
 from pipeline.models.sources import write_atomically
@@ -308,6 +308,5 @@ def side_by_side(
     )
 
 
-def _probability(signals: Iterable[object], family: Family) -> float | None:
-    found = (getattr(s, "probability", None) for s in signals if getattr(s, "family", None) is family)
-    return next(found, None)
+def _probability(signals: Iterable[Signal], family: Family) -> float | None:
+    return next((signal.probability for signal in signals if signal.family is family), None)
