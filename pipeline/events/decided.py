@@ -14,6 +14,7 @@ from pipeline.events.values import (
     Match,
     MediaFacts,
     MediaId,
+    RequestFacts,
     Round,
     Sampling,
     Sha256,
@@ -43,7 +44,7 @@ class MediaDecided(Struct, frozen=True, tag_field="schema", tag="media.decided/1
     `embedding`: 512 float16 values, little endian, of the most telling frame; None for sound. `hashes`: what the upload
     looks like, for banks of known content; `matches`: what they know of it. `agreement`: signals that bear each other
     out, or do not. `face_features`: what the face heads read of the most suspicious face, for learning from reviews:
-    float16, little endian.
+    float16, little endian. `request`: what the person shown asked for, where that opened this round.
     """
 
     decision_id: UUID
@@ -66,3 +67,4 @@ class MediaDecided(Struct, frozen=True, tag_field="schema", tag="media.decided/1
     matches: tuple[Match, ...] = ()
     agreement: tuple[Agreement, ...] = ()
     face_features: bytes | None = None
+    request: RequestFacts | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from pipeline.events.values import Action, MediaId, Round, Struct, Timestamp
+from pipeline.events.values import Action, MediaId, RegionalDecision, Round, Struct, Timestamp
 
 
 class OutcomeStatus(StrEnum):
@@ -24,7 +24,10 @@ class DecidedBy(StrEnum):
 
 
 class MediaEnforced(Struct, frozen=True, tag_field="schema", tag="media.enforced/1"):
-    """At most one provisional and exactly one final record per upload and round (a repeat is equal to the first)."""
+    """At most one provisional and exactly one final record per upload and round (a repeat is equal to the first).
+
+    `action` and `label` apply everywhere but in the regions of `regional`.
+    """
 
     outcome_id: UUID
     media_id: MediaId
@@ -38,3 +41,4 @@ class MediaEnforced(Struct, frozen=True, tag_field="schema", tag="media.enforced
     task_id: UUID | None = None
     label: str | None = None
     policy_version: str | None = None
+    regional: tuple[RegionalDecision, ...] = ()

@@ -15,6 +15,7 @@ from pipeline.events.values import (
     MediaFacts,
     MediaId,
     Priority,
+    RequestFacts,
     Round,
     Sampling,
     Sha256,
@@ -28,7 +29,9 @@ from pipeline.events.values import (
 class ReviewRequested(Struct, frozen=True, tag_field="schema", tag="review.requested/1"):
     """Published by `route` to the queue's topic. `task_id` is a function of the upload and its round: one task.
 
-    `provisional` applies until a person answers; `label` is the text that is shown to viewers meanwhile.
+    `provisional` applies until a person answers; `label` is the text that is shown to viewers meanwhile. `start_by` is
+    what queues are sorted by: the deadline less the time that handling is expected to take. `clock`: the legal or
+    promised deadline behind it. `request`: what the person shown asked for, where that opened the task.
     """
 
     task_id: UUID
@@ -48,6 +51,9 @@ class ReviewRequested(Struct, frozen=True, tag_field="schema", tag="review.reque
     sampling: Sampling | None = None
     signals: tuple[Signal, ...] = ()
     label: str | None = None
+    start_by: Timestamp | None = None
+    clock: str | None = None
+    request: RequestFacts | None = None
 
 
 class ReviewDecided(Struct, frozen=True, tag_field="schema", tag="review.decided/1"):

@@ -9,14 +9,19 @@ from msgspec import Meta
 from pipeline.events.values import (
     NO_CONTROLS,
     Bytes,
+    Consent,
     MediaId,
+    Purpose,
     Region,
     Sha256,
     Struct,
     Surface,
     Timestamp,
+    UploaderFacts,
     check_moment,
 )
+
+Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)")]
 
 
 class MediaUploaded(Struct, frozen=True, tag_field="schema", tag="media.uploaded/1"):
@@ -24,7 +29,9 @@ class MediaUploaded(Struct, frozen=True, tag_field="schema", tag="media.uploaded
 
     `content_type`, `size` and `sha256` are claims; the digest is checked when it is given.
     `uploader_id` is opaque to Unmask. `regions` are where it is shown; none given means everywhere.
-    `attributes` is the platform's own, passed through untouched.
+    `tags`: what the platform knows of the subject (`election`, `crisis`, `public-figure`); rules may use them.
+    `purposes`: what the uploader says that a manipulation is for. `consent`: of the person shown.
+    `attributes` is the platform's own, passed through untouched; rules may read it.
     """
 
     media_id: MediaId
@@ -39,6 +46,10 @@ class MediaUploaded(Struct, frozen=True, tag_field="schema", tag="media.uploaded
     caption: Annotated[str, Meta(max_length=20_000)] = ""
     declared_synthetic: bool = False
     attributes: dict[str, str] = {}
+    tags: tuple[Tag, ...] = ()
+    purposes: tuple[Purpose, ...] = ()
+    consent: Consent | None = None
+    uploader: UploaderFacts | None = None
 
     def __post_init__(self) -> None:
         check_moment("uploaded_at", self.uploaded_at)

@@ -34,6 +34,11 @@ MediaId = Annotated[
 ]
 
 
+RequestId = Annotated[
+    str, Meta(min_length=1, max_length=256, pattern=NO_CONTROLS, description="the platform's own id of a request")
+]
+
+
 class Struct(msgspec.Struct, frozen=True, kw_only=True):
     """Frozen, named fields only: no reader has to count positions."""
 
@@ -61,6 +66,60 @@ class Surface(StrEnum):
     COMMENT = "comment"
     LIVE = "live"
     OTHER = "other"
+
+
+class Purpose(StrEnum):
+    """What the uploader says that a manipulation is for."""
+
+    SATIRE = "satire"
+    ART = "art"
+    DUB = "dub"
+    EFFECT = "effect"
+    AVATAR = "avatar"
+    EDUCATION = "education"
+    OTHER = "other"
+
+
+class Relation(StrEnum):
+    """What the uploader is to the person shown, as far as the platform knows."""
+
+    UNKNOWN = "unknown"
+    SELF = "self"
+    AUTHORISED = "authorised"
+    OTHER = "other"
+
+
+class Consent(Struct, frozen=True):
+    """What the platform knows of the consent of the person shown.
+
+    `reference`: the platform's own record of the consent, opaque; without one nobody consented, whatever `relation`
+    says. `purposes`: what it covers, everything when empty. `until`: when it ends. `revoked`: it ended already.
+    """
+
+    relation: Relation = Relation.UNKNOWN
+    reference: Annotated[str, Meta(min_length=1, max_length=256, pattern=NO_CONTROLS)] | None = None
+    purposes: tuple[Purpose, ...] = ()
+    until: Timestamp | None = None
+    revoked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.until is not None:
+            check_moment("until", self.until)
+
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class UploaderFacts(Struct, frozen=True):
+    """What the platform says of who uploads; whatever it leaves out is unknown to rules.
+
+    `strikes`: restrictions in the recent past, as the platform counts them.
+    """
+
+    verified: bool | None = None
+    account_days: Count | None = None
+    followers: Count | None = None
+    strikes: Count | None = None
 
 
 class Family(StrEnum):
@@ -180,8 +239,24 @@ class RuleMode(StrEnum):
     SHADOW = "shadow"
 
 
+Seen = bool | float | str
+"""A value that a rule saw. A list is written with commas; what was not known is absent."""
+
+
+class Saw(Struct, frozen=True):
+    """A field of the policy's language (`face_swap.probability`) and the value that a rule saw in it."""
+
+    field: str
+    value: Seen
+
+
 class RuleHit(Struct, frozen=True):
-    """One rule that fired, with the value that it saw. Part of the decision's trace."""
+    """One rule or fail mode that fired, with the values that it saw. Part of the decision's trace.
+
+    `family`, `observed`, `threshold`: the first comparison of a signal with a number that held. `regions`: where it
+    applies (everywhere when empty). `exempted_by`: the exemption that kept it from acting. `clock`: the legal or
+    promised deadline that it starts. `until`: when that ends.
+    """
 
     rule: str
     harm: str
@@ -194,19 +269,49 @@ class RuleHit(Struct, frozen=True):
     queue: str | None = None
     priority: int | None = None
     fail_mode: bool = False
+    saw: tuple[Saw, ...] = ()
+    regions: tuple[Region, ...] = ()
+    label: str | None = None
+    exempted_by: str | None = None
+    clock: str | None = None
+    until: Timestamp | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether the decision rests on it: it is live and nothing exempts the upload."""
+        return self.mode is RuleMode.LIVE and self.exempted_by is None
 
 
 class ReviewNeed(Struct, frozen=True):
-    """Why, where and until when a person should look. `priority`: higher is more urgent."""
+    """Why, where and until when a person should look. `priority`: higher is more urgent.
+
+    `start_by`: the deadline less the time that handling is expected to take: what is sorted by. `clock`: the legal or
+    promised deadline behind it, as the policy names it.
+    """
 
     queue: str
     harm: str
     priority: Priority
     deadline: Timestamp
+    start_by: Timestamp | None = None
+    clock: str | None = None
+
+
+class RegionalDecision(Struct, frozen=True):
+    """What applies in some regions, where that differs from everywhere else."""
+
+    regions: tuple[Region, ...]
+    action: Action
+    reasons: tuple[str, ...]
+    label: str | None = None
 
 
 class Decision(Struct, frozen=True):
-    """What the policy says. Final unless `review` is set; then `action` applies until a person decides."""
+    """What the policy says. Final unless `review` is set; then `action` applies until a person decides.
+
+    `action` and `label` apply everywhere but in the regions of `regional`, which do not overlap. `harm`: of the rule
+    that decided the action; None where nothing was found.
+    """
 
     action: Action
     reasons: tuple[str, ...]
@@ -214,6 +319,8 @@ class Decision(Struct, frozen=True):
     review: ReviewNeed | None = None
     trace: tuple[RuleHit, ...] = ()
     label: str | None = None
+    regional: tuple[RegionalDecision, ...] = ()
+    harm: str | None = None
 
 
 class Failure(Struct, frozen=True):
@@ -222,6 +329,29 @@ class Failure(Struct, frozen=True):
     stage: str
     reason: str
     detail: str
+
+
+class RequestKind(StrEnum):
+    """What a person shown asks for. `removal`: take it down. `consent_revoked`: what I agreed to is no longer so."""
+
+    REMOVAL = "removal"
+    CONSENT_REVOKED = "consent_revoked"
+
+
+class RequestFacts(Struct, frozen=True):
+    """A request by the person shown, as rules and reviewers see it; who asks stays with the platform.
+
+    `received_at`: when the valid request reached the platform: legal clocks start there. `harm`: what the person calls
+    it, in the policy's words (`intimate-imagery`); empty when not said. `jurisdiction`: whose law the person invokes.
+    `near_copy`: the request named another upload, of which this one is a copy.
+    """
+
+    request_id: RequestId
+    kind: RequestKind
+    received_at: Timestamp
+    harm: Annotated[str, Meta(max_length=40)] = ""
+    jurisdiction: Region | None = None
+    near_copy: bool = False
 
 
 class MediaKind(StrEnum):
@@ -262,7 +392,8 @@ class Credentials(Struct, frozen=True):
     """The active manifest of a file's Content Credentials, as the C2PA specification names its parts.
 
     `codes`: validation status codes that are failures. `actions`: what was done, in words, oldest first (created,
-    edited, …, with the software). `source_types`: IPTC digital source types that it asserts, short names.
+    edited, …, with the software). `source_types`: IPTC digital source types that it asserts, short names. `identity`: whom
+    a verified identity assertion (CAWG) names; None without one.
     """
 
     state: CredentialState = CredentialState.ABSENT
@@ -274,6 +405,7 @@ class Credentials(Struct, frozen=True):
     source_types: tuple[str, ...] = ()
     ingredients: int = 0
     note: str = ""
+    identity: str | None = None
 
 
 class MediaFacts(Struct, frozen=True):
