@@ -3,9 +3,13 @@
     media.uploaded ──screen──► media.decided ──route──┬──► review.requested.<queue> ─► console / the platform's tool
           │                                           │                                      │
           │                                           └──► media.enforced ◄──settle── review.decided ◄┘
+          │                       ▲
+          │                       └──answer◄── subject.requested (the person shown)
+          │                             └────► subject.answered
           └──► media.dead-letter (original bytes, stage, reason; replayable)
 
-Every record is keyed by media_id, so all that concerns one upload is in one partition of each topic, in order.
+Every record of `media.…` and `review.…` is keyed by media_id, so all that concerns one upload is in one partition of
+each topic, in order; those of `subject.…` are keyed by request_id.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ DECIDED = "media.decided"
 REVIEW_REQUESTED = "review.requested"
 REVIEW_DECIDED = "review.decided"
 ENFORCED = "media.enforced"
+SUBJECT_REQUESTED = "subject.requested"
+SUBJECT_ANSWERED = "subject.answered"
 DEAD_LETTER = "media.dead-letter"
 
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -56,5 +62,7 @@ def topics(queues: Iterable[str], partitions: int = 8) -> tuple[TopicSpec, ...]:
         ),
         TopicSpec(REVIEW_DECIDED, partitions, "delete", 30 * _DAY_MS, "what people decided"),
         TopicSpec(ENFORCED, partitions, "compact", -1, "what applies to each upload; the platform acts on it"),
+        TopicSpec(SUBJECT_REQUESTED, partitions, "delete", 30 * _DAY_MS, "requests by the person shown"),
+        TopicSpec(SUBJECT_ANSWERED, partitions, "delete", 30 * _DAY_MS, "what came of each request"),
         TopicSpec(DEAD_LETTER, partitions, "delete", 30 * _DAY_MS, "what could not be processed, replayable"),
     )

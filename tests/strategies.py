@@ -22,8 +22,11 @@ from pipeline.events import (
     OutcomeStatus,
     ReviewDecided,
     ReviewRequested,
+    SubjectAnswered,
+    SubjectRequested,
     Versions,
 )
+from pipeline.events.subject import AnswerStatus, Reopened, SubjectMatch
 from pipeline.events.values import (
     Action,
     Box,
@@ -33,6 +36,7 @@ from pipeline.events.values import (
     Family,
     MediaFacts,
     MediaKind,
+    RequestKind,
     ReviewNeed,
     RuleHit,
     RuleMode,
@@ -275,7 +279,35 @@ dead_letters = st.builds(
     round=rounds,
     attempts=st.integers(1, 99),
 )
-events: st.SearchStrategy[Event] = st.one_of(uploads, decided, tasks, reviews, enforced, dead_letters)
+requests = st.builds(
+    lambda name, by_consent, **more: SubjectRequested(
+        media_id=None if by_consent else name, consent_reference=name if by_consent else None, **more
+    ),
+    names,
+    st.booleans(),
+    request_id=names,
+    kind=st.sampled_from(RequestKind),
+    received_at=moments,
+    jurisdiction=maybe(regions),
+    harm=names,
+)
+answers = st.builds(
+    SubjectAnswered,
+    answer_id=st.uuids(),
+    request_id=names,
+    kind=st.sampled_from(RequestKind),
+    status=st.sampled_from(AnswerStatus),
+    answered_at=moments,
+    uploads=tuples_of(
+        st.builds(Reopened, media_id=names, round=rounds, match=st.sampled_from(SubjectMatch), action=maybe(actions))
+    ),
+    deadline=maybe(moments),
+    in_time=maybe(st.booleans()),
+    left_out=st.integers(0, 2**53),
+)
+events: st.SearchStrategy[Event] = st.one_of(
+    uploads, decided, tasks, reviews, enforced, requests, answers, dead_letters
+)
 
 
 # Findings, as the ensemble may yield them, broken detectors included.

@@ -4,9 +4,19 @@ from pipeline.events.dead_letter import DeadLetter
 from pipeline.events.decided import MediaDecided, Versions
 from pipeline.events.enforced import DecidedBy, MediaEnforced, OutcomeStatus
 from pipeline.events.review import ReviewDecided, ReviewRequested
+from pipeline.events.subject import SubjectAnswered, SubjectRequested
 from pipeline.events.uploaded import MediaUploaded
 
-Event = MediaUploaded | MediaDecided | ReviewRequested | ReviewDecided | MediaEnforced | DeadLetter
+Event = (
+    MediaUploaded
+    | MediaDecided
+    | ReviewRequested
+    | ReviewDecided
+    | MediaEnforced
+    | SubjectRequested
+    | SubjectAnswered
+    | DeadLetter
+)
 
 __all__ = [
     "DeadLetter",
@@ -18,5 +28,7 @@ __all__ = [
     "OutcomeStatus",
     "ReviewDecided",
     "ReviewRequested",
+    "SubjectAnswered",
+    "SubjectRequested",
     "Versions",
 ]

@@ -20,6 +20,8 @@ from pipeline.events import (
     MediaUploaded,
     ReviewDecided,
     ReviewRequested,
+    SubjectAnswered,
+    SubjectRequested,
 )
 from pipeline.events.codec import schema_of
 
@@ -52,8 +54,20 @@ def ce_id(event: Event) -> str:
             return str(event.review_id)
         case MediaEnforced():
             return str(event.outcome_id)
+        case SubjectRequested():
+            return event.request_id
+        case SubjectAnswered():
+            return str(event.answer_id)
         case DeadLetter():
             return str(event.dead_letter_id)
+
+
+def subject_of(event: Event) -> str | None:
+    """What the event is about: an upload, or a request of the person shown."""
+    match event:
+        case SubjectRequested() | SubjectAnswered():
+            return event.request_id
+    return event.media_id
 
 
 def headers(
@@ -76,8 +90,8 @@ def headers(
         "ce_time": time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "content-type": "application/json",
     }
-    if event.media_id is not None:
-        pairs["ce_subject"] = event.media_id
+    if (subject := subject_of(event)) is not None:
+        pairs["ce_subject"] = subject
     pairs["traceparent"] = child_traceparent(traceparent, ce_type(type(event)) + ce_id(event))
     if round_ is not None:
         pairs[ROUND] = str(round_)

@@ -86,7 +86,7 @@ def decode(raw: bytes | None, expect: type[E]) -> E | MalformedEvent:
     if isinstance(event, expect):
         return event
     found = schema_of(type(event))
-    return MalformedEvent("$.schema", _other_schema(found, schema_of(expect)), found, event.media_id)
+    return MalformedEvent("$.schema", _other_schema(found, schema_of(expect)), found, getattr(event, "media_id", None))
 
 
 def _malformed(raw: bytes, error: Exception, expected: str) -> MalformedEvent:

@@ -22,6 +22,11 @@ def outcome_id(media_id: str, round_: int, status: str) -> UUID:
     return uuid5(_UNMASK, f"outcome/{round_}/{status}/{media_id}")
 
 
+def answer_id(request_id: str, status: str) -> UUID:
+    """What a request of the person shown is answered, at each status once."""
+    return uuid5(_UNMASK, f"answer/{status}/{request_id}")
+
+
 def dead_letter_id(topic: str, partition: int, offset: int) -> UUID:
     """The burial of one Kafka record."""
     return uuid5(_UNMASK, f"dead-letter/{topic}/{partition}/{offset}")

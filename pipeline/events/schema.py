@@ -21,6 +21,8 @@ from pipeline.events import (
     MediaUploaded,
     ReviewDecided,
     ReviewRequested,
+    SubjectAnswered,
+    SubjectRequested,
 )
 from pipeline.events.cloudevents import ROUND, ce_type
 from pipeline.events.codec import schema_of
@@ -30,6 +32,8 @@ from pipeline.topology import (
     ENFORCED,
     REVIEW_DECIDED,
     REVIEW_REQUESTED,
+    SUBJECT_ANSWERED,
+    SUBJECT_REQUESTED,
     UPLOADED,
     TopicSpec,
     review_topic,
@@ -47,6 +51,8 @@ EVENTS: Final[dict[str, type[Event]]] = {
     REVIEW_REQUESTED: ReviewRequested,
     REVIEW_DECIDED: ReviewDecided,
     ENFORCED: MediaEnforced,
+    SUBJECT_REQUESTED: SubjectRequested,
+    SUBJECT_ANSWERED: SubjectAnswered,
     DEAD_LETTER: DeadLetter,
 }
 """What each topic carries; `review.requested` stands for the topics of all queues."""
@@ -100,6 +106,8 @@ def asyncapi() -> Json:
             "requestReview": _operation("send", REVIEW_REQUESTED, "Ask for a person."),
             "settle": _operation("receive", REVIEW_DECIDED, "Make what a person decided the final outcome."),
             "enforce": _operation("send", ENFORCED, "Say what applies: provisionally at most once, finally once."),
+            "answer": _operation("receive", SUBJECT_REQUESTED, "Open again what a person shown asks about."),
+            "publishAnswer": _operation("send", SUBJECT_ANSWERED, "Say what came of a request."),
             "bury": _operation("send", DEAD_LETTER, "Keep what could not be processed."),
         },
         "components": {"messages": {event.__name__: _message(topic) for topic, event in EVENTS.items()}},
@@ -158,14 +166,14 @@ def _message(topic: str) -> Json:
             "schema": {"$ref": f"./{schema_file(topic)}"},
         },
         "bindings": {
-            "kafka": {"key": {"type": "string", "description": "media_id, UTF-8"}, "bindingVersion": "0.5.0"},
+            "kafka": {"key": {"type": "string", "description": f"{_subject(event)}, UTF-8"}, "bindingVersion": "0.5.0"},
         },
     }
 
 
 def _headers(event: type[Event]) -> Json:
     """The headers that Unmask writes. It reads only `traceparent` and the round, and needs none."""
-    subject = {"type": "string", "description": "media_id"}
+    subject = {"type": "string", "description": _subject(event)}
     properties: Json = {
         "ce_specversion": {"type": "string", "const": "1.0"},
         "ce_id": {"type": "string", "description": "unique per source and type; the same for a repeat"},
@@ -183,6 +191,10 @@ def _headers(event: type[Event]) -> Json:
             "description": "opens a later round; 1 when absent",
         }
     return {"type": "object", "properties": properties}
+
+
+def _subject(event: type[Event]) -> str:
+    return "request_id" if event in (SubjectRequested, SubjectAnswered) else "media_id"
 
 
 def _version(event: type[Event]) -> str:

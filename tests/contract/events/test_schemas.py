@@ -86,7 +86,7 @@ def test_asyncapi_has_every_topic() -> None:
 
 
 def test_asyncapi_operations() -> None:
-    """Unmask receives uploads, its own decisions and reviews, and sends all but uploads and reviews."""
+    """Unmask receives uploads, its own decisions, reviews and requests, and sends the rest."""
     ways = {(each["action"], each["channel"]["$ref"].rpartition("/")[2]) for each in ASYNCAPI["operations"].values()}
     assert ways == {
         ("receive", "mediaUploaded"),
@@ -95,6 +95,8 @@ def test_asyncapi_operations() -> None:
         ("send", "reviewRequested"),
         ("receive", "reviewDecided"),
         ("send", "mediaEnforced"),
+        ("receive", "subjectRequested"),
+        ("send", "subjectAnswered"),
         ("send", "mediaDeadLetter"),
     }
     for each in ASYNCAPI["operations"].values():
