@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.events import DecidedBy, MediaDecided, MediaEnforced, OutcomeStatus, ReviewRequested
 from pipeline.events.ids import outcome_id, task_id
-from pipeline.events.values import ReviewNeed, RuleMode
+from pipeline.events.values import ReviewNeed
 from pipeline.topology import review_topic
 
 
@@ -43,6 +43,7 @@ def route(decided: MediaDecided) -> Routed:
             task_id=task.task_id if task else None,
             label=decided.decision.label,
             policy_version=decided.decision.policy_version,
+            regional=decided.decision.regional,
         ),
     )
 
@@ -54,7 +55,7 @@ def decided_by(decided: MediaDecided) -> DecidedBy:
     decisive = [
         hit.fail_mode
         for hit in decided.decision.trace
-        if hit.mode is RuleMode.LIVE and hit.action is decided.decision.action
+        if hit.acts and hit.action is decided.decision.action
     ]
     return DecidedBy.FAIL_MODE if decisive and all(decisive) else DecidedBy.POLICY
 
@@ -78,4 +79,7 @@ def _task(decided: MediaDecided, review: ReviewNeed) -> ReviewRequested:
         sampling=decided.sampling,
         signals=decided.signals,
         label=decided.decision.label,
+        start_by=review.start_by,
+        clock=review.clock,
+        request=decided.request,
     )

@@ -25,8 +25,9 @@ from pipeline.fetch.port import Fetch, Media
 from pipeline.fuse import fuse
 from pipeline.ledger.port import KnownContent
 from pipeline.match.match import NOTHING, Recognised
+from pipeline.policy.case import Case
 from pipeline.policy.decide import decide
-from pipeline.policy.file import Policy
+from pipeline.policy.rules import Policy
 
 Detect = Callable[[Clip, Closer, float], Awaitable[Findings]]
 """(clip, how to look closely at it, seconds left) → what all detectors say."""
@@ -89,13 +90,22 @@ async def screen(upload: MediaUploaded, round_: int, *, now: datetime, within: f
         signals = content.signals
         if recognised.signal is not None:
             signals = tuple(sorted((*signals, recognised.signal), key=lambda signal: _ORDER[signal.family]))
+        case = Case(
+            upload=upload,
+            now=now,
+            signals=signals,
+            matches=recognised.matches,
+            agreement=content.agreement,
+            facts=content.facts,
+            sampling=content.sampling,
+        )
         return MediaDecided(
             decision_id=decision_id(upload.media_id, round_),
             media_id=upload.media_id,
             round=round_,
             upload=upload,
             decided_at=now,
-            decision=decide(signals, upload, by.policy, now),
+            decision=decide(case, by.policy),
             versions=Versions(unmask=VERSION, policy=by.policy.version, detectors=by.detectors),
             sha256=media.sha256,
             size=media.size,
@@ -151,7 +161,7 @@ def unscreenable(
         round=round_,
         upload=upload,
         decided_at=now,
-        decision=decide((), upload, policy, now, failure=failure),
+        decision=decide(Case(upload=upload, now=now, failure=failure), policy),
         versions=Versions(unmask=VERSION, policy=policy.version),
         failure=failure,
     )

@@ -392,8 +392,8 @@ class Credentials(Struct, frozen=True):
     """The active manifest of a file's Content Credentials, as the C2PA specification names its parts.
 
     `codes`: validation status codes that are failures. `actions`: what was done, in words, oldest first (created,
-    edited, …, with the software). `source_types`: IPTC digital source types that it asserts, short names. `identity`: whom
-    a verified identity assertion (CAWG) names; None without one.
+    edited, …, with the software). `source_types`: IPTC digital source types that it asserts, short names.
+    `identity`: whom a verified identity assertion (CAWG) names; None without one.
     """
 
     state: CredentialState = CredentialState.ABSENT

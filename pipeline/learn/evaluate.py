@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import dataclasses
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -321,7 +322,8 @@ def _recalibrated(decided: MediaDecided, policy: Policy) -> MediaDecided:
 def _with_all_scores(policy: Policy) -> Policy:
     """The same policy, which keeps a hundred scores per signal instead of the strongest few."""
     fusion = structs.replace(policy.fusion, evidence=100)
-    return structs.replace(policy, fusion=fusion, fused=structs.replace(policy.fused, fusion=fusion))
+    file = structs.replace(policy.file, fusion=fusion)
+    return dataclasses.replace(policy, file=file, fused=structs.replace(policy.fused, fusion=fusion))
 
 
 def _known_results(store: Path) -> dict[str, _Result]:

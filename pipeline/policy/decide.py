@@ -1,30 +1,34 @@
-"""Signals, an upload's context and a policy → a decision with its trace.
+"""A case and a policy → a decision with its trace.
 
-All rules are looked at, whatever their order. The strongest action wins. A review that any live rule asks for is kept,
-and the most urgent one (earliest deadline, then highest priority) names the queue. So a higher score never leads to a
-milder action, a later deadline or no review.
+All rules are looked at, whatever their order. The strongest action wins: remove, hold, limit, label, allow. A review
+that any acting rule asks for is kept; the most urgent one (to be started first, then highest priority) names the queue.
+Evaluation is total: a condition that cannot be answered does not hold, and the trace says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.events import MediaUploaded
 from pipeline.events.values import (
     Action,
     Decision,
-    Failure,
     Family,
+    Region,
+    RegionalDecision,
     ReviewNeed,
     RuleHit,
     RuleMode,
+    Saw,
     Signal,
     SignalStatus,
 )
 from pipeline.policy import words
-from pipeline.policy.rules import FailMode, On, Policy, Review, Rule
+from pipeline.policy.case import Case
+from pipeline.policy.condition import Activation, Condition
+from pipeline.policy.fields import Value, read, spoken
+from pipeline.policy.rules import Clock, FailMode, On, Policy, Review, Rule, Starts, length, trace_mode
 
 NOTHING_FOUND = "Nothing was found that the policy acts on."
 
@@ -35,107 +39,148 @@ class _Fired:
 
     hit: RuleHit
     speaks_of: Hashable
-    review: Review | None = None
-    label: str | None = None
-
-    @property
-    def live(self) -> bool:
-        return self.hit.mode is RuleMode.LIVE
+    need: ReviewNeed | None = None
 
 
-def decide(
-    signals: Iterable[Signal], upload: MediaUploaded, policy: Policy, now: datetime, failure: Failure | None = None
-) -> Decision:
-    """What the policy says of an upload.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A case as the conditions see it."""
 
-    Args:
-        signals: at most one per family; a required family that is absent is missing.
-        upload: its surface, regions and declaration are conditions of rules.
-        policy: the rules.
-        now: deadlines are counted from here.
-        failure: why the upload could not be screened; the fail modes for `unjudged` then apply.
-    """
-    by_family = {signal.family: signal for signal in signals}
-    fired = sorted(
-        (*_rules(by_family, upload, policy), *_fail_modes(by_family, upload, policy, failure)), key=_strongest_first
-    )
-    live = [each for each in fired if each.live]
-    action = max((each.hit.action for each in live), key=lambda each: each.strength, default=Action.ALLOW)
+    case: Case
+    policy: Policy
+    signals: Mapping[Family, Signal]
+    values: Mapping[str, Value]
+    seen: Activation
+
+    def saw(self, *conditions: Condition | None) -> tuple[Saw, ...]:
+        """The values that these conditions saw."""
+        names = dict.fromkeys(name for condition in conditions if condition for name in condition.fields)
+        pairs = ((name, spoken(self.values[name])) for name in names)
+        return tuple(Saw(field=name, value=value) for name, value in pairs if value is not None)
+
+
+def decide(case: Case, policy: Policy) -> Decision:
+    """What the policy says of an upload."""
+    values = read(policy.conditions.fields, case)
+    seen = policy.conditions.language.see(values)
+    look = _Look(case, policy, {signal.family: signal for signal in case.signals}, values, seen)
+    fired = sorted((*_rules(look), *_fail_modes(look)), key=_strongest_first)
+    acting = [each for each in fired if each.hit.acts]
+    everywhere, regional = _by_region(acting, case.upload.regions)
+    decisive = next((each.hit.harm for each in acting if each.hit.action is everywhere.action), None)
     return Decision(
-        action=action,
-        reasons=_reasons(live) or (NOTHING_FOUND,),
+        action=everywhere.action,
+        reasons=everywhere.reasons or _left_alone(fired) or (NOTHING_FOUND,),
         policy_version=policy.version,
-        review=_most_urgent(live, now),
+        review=_most_urgent(acting),
         trace=tuple(each.hit for each in fired),
-        label=min((each.label for each in live if each.label), default=None),
+        label=everywhere.label,
+        regional=regional,
+        harm=decisive,
     )
 
 
-def _rules(signals: dict[Family, Signal], upload: MediaUploaded, policy: Policy) -> Iterator[_Fired]:
-    for rule in policy.rules:
-        crossed = _crossed(rule, signals)
-        if crossed is None or not _concerns(rule, upload):
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+def _rules(look: _Look) -> Iterator[_Fired]:
+    for rule in look.policy.rules:
+        if not rule.on(look.case.now):
             continue
-        signal, threshold = crossed[0] if crossed else (None, None)
-        hit = RuleHit(
-            rule=rule.name,
-            harm=rule.harm,
-            action=rule.action,
-            mode=rule.mode,
-            because=words.crossed(rule.reason, crossed),
-            family=signal.family if signal else None,
-            observed=signal.probability if signal else None,
-            threshold=threshold,
-            queue=rule.review.queue if rule.review else None,
-            priority=rule.review.priority if rule.review else None,
-        )
-        speaks_of = tuple((signal.family, threshold) for signal, threshold in crossed) or rule.name
-        yield _Fired(hit, speaks_of, rule.review, rule.label)
+        regions = _concerned(look.policy.file.regions(rule.jurisdictions), look.case.upload.regions)
+        if rule.jurisdictions and not regions:
+            continue
+        condition = look.policy.conditions.rules[rule.name]
+        held = condition.holds(look.seen)
+        if held.error is not None:
+            yield _unanswered(rule, held.error)
+        elif held.yes:
+            yield _fired(rule, condition, regions, look)
 
 
-def _concerns(rule: Rule, upload: MediaUploaded) -> bool:
-    return (
-        (not rule.surfaces or upload.surface in rule.surfaces)
-        and (not rule.regions or not upload.regions or not set(rule.regions).isdisjoint(upload.regions))
-        and rule.declared_synthetic in (None, upload.declared_synthetic)
+def _concerned(applies: frozenset[Region], shown: Sequence[Region]) -> tuple[Region, ...]:
+    """Where a rule applies, of where the upload is shown; an upload that names no region is shown everywhere."""
+    return tuple(sorted(applies & set(shown) if shown else applies))
+
+
+def _unanswered(rule: Rule, error: str) -> _Fired:
+    because = f"{rule.reason}: this rule could not be answered ({error})."
+    hit = RuleHit(rule=rule.name, harm=rule.harm, action=rule.action, mode=RuleMode.SHADOW, because=because)
+    return _Fired(hit, rule.name)
+
+
+def _fired(rule: Rule, condition: Condition, regions: tuple[Region, ...], look: _Look) -> _Fired:
+    exempt = _exempted(rule.unless, look)
+    crossed = _crossed(condition, look.signals)
+    because = words.crossed(rule.reason, crossed)
+    if exempt is not None:
+        because = f"{because} Left alone: {look.policy.file.exemptions[exempt].reason}."
+    signal, threshold = crossed[0] if crossed else (None, None)
+    need, clock = _need(rule.review, rule.harm, look) if rule.review else (None, None)
+    hit = RuleHit(
+        rule=rule.name,
+        harm=rule.harm,
+        action=rule.action,
+        mode=trace_mode(rule.mode),
+        because=because,
+        family=signal.family if signal else None,
+        observed=signal.probability if signal else None,
+        threshold=threshold,
+        queue=rule.review.queue if rule.review else None,
+        priority=rule.review.priority if rule.review else None,
+        saw=look.saw(condition, look.policy.conditions.exemptions[exempt] if exempt else None),
+        regions=regions,
+        label=rule.label,
+        exempted_by=exempt,
+        clock=clock,
+        until=need.deadline if need else None,
     )
+    return _Fired(hit, tuple((signal.family, threshold) for signal, threshold in crossed) or rule.name, need)
 
 
-def _crossed(rule: Rule, signals: dict[Family, Signal]) -> tuple[tuple[Signal, float], ...] | None:
-    """The signals that are at or above the rule's thresholds; None unless all are."""
-    crossed = []
-    for family, threshold in sorted(rule.when.items()):
+def _exempted(unless: Iterable[str], look: _Look) -> str | None:
+    """The first exemption that holds."""
+    return next((name for name in unless if look.policy.conditions.exemptions[name].holds(look.seen).yes), None)
+
+
+def _crossed(condition: Condition, signals: Mapping[Family, Signal]) -> tuple[tuple[Signal, float], ...]:
+    """The signals that are at or above a threshold that the condition names; the highest one of each family."""
+    highest: dict[Family, float] = {}
+    for family, threshold in condition.comparisons:
         signal = signals.get(family)
-        if signal is None or signal.probability is None or not signal.probability >= threshold:
-            return None
-        crossed.append((signal, threshold))
-    return tuple(crossed)
+        if signal is not None and signal.probability is not None and signal.probability >= threshold:
+            highest[family] = max(threshold, highest.get(family, 0.0))
+    return tuple((signals[family], highest[family]) for family in sorted(highest))
 
 
-def _fail_modes(
-    signals: dict[Family, Signal], upload: MediaUploaded, policy: Policy, failure: Failure | None
-) -> Iterator[_Fired]:
+# --- fail modes ------------------------------------------------------------------------------------------------------
+
+
+def _fail_modes(look: _Look) -> Iterator[_Fired]:
+    case, policy = look.case, look.policy
     for mode in policy.fail_modes:
-        if failure is not None:
-            if (
-                mode.on is On.UNJUDGED
-                and mode.covers(upload.surface)
-                and (not mode.causes or failure.reason in mode.causes)
-            ):
-                yield _failed(mode, words.failed(mode.reason, failure))
+        condition = policy.conditions.fail_modes.get(mode.name)
+        # What cannot be answered applies: it stands for something that nobody could judge.
+        if condition is not None and not ((held := condition.holds(look.seen)).yes or held.error):
+            continue
+        if case.failure is not None:
+            applies = mode.on is On.UNJUDGED and mode.covers(case.upload.surface)
+            if applies and (not mode.causes or case.failure.reason in mode.causes):
+                yield _failed(mode, words.failed(mode.reason, case.failure), look)
             continue
         for family in Family:
-            if not mode.covers(upload.surface, family):
+            if not mode.covers(case.upload.surface, family):
                 continue
-            signal = signals.get(family)
+            signal = look.signals.get(family)
             least = policy.fusion.of(family).min_coverage
             if mode.on is On.MISSING and _missing(signal, family in policy.fusion.requires, least):
                 coverage = signal.coverage if signal else 0.0
-                yield _failed(mode, words.not_judged(mode.reason, family, coverage), family)
+                yield _failed(mode, words.not_judged(mode.reason, family, coverage), look, family)
             band = policy.fused.abstain(family)
             edge = band.low if band else None
             if mode.on is On.UNCERTAIN and signal is not None and _doubtful(signal, edge):
-                yield _failed(mode, words.doubtful(mode.reason, signal, edge), family, signal.probability, edge)
+                because = words.doubtful(mode.reason, signal, edge)
+                yield _failed(mode, because, look, family, signal.probability, edge)
 
 
 def _missing(signal: Signal | None, required: bool, min_coverage: float) -> bool:
@@ -156,10 +201,15 @@ def _doubtful(signal: Signal, edge: float | None) -> bool:
 def _failed(
     mode: FailMode,
     because: str,
+    look: _Look,
     family: Family | None = None,
     observed: float | None = None,
     threshold: float | None = None,
 ) -> _Fired:
+    exempt = _exempted(mode.unless, look)
+    if exempt is not None:
+        because = f"{because} Left alone: {look.policy.file.exemptions[exempt].reason}."
+    need, clock = _need(mode.review, mode.harm, look) if mode.review else (None, None)
     hit = RuleHit(
         rule=mode.name,
         harm=mode.harm,
@@ -172,8 +222,15 @@ def _failed(
         queue=mode.review.queue if mode.review else None,
         priority=mode.review.priority if mode.review else None,
         fail_mode=True,
+        saw=look.saw(look.policy.conditions.fail_modes.get(mode.name)),
+        exempted_by=exempt,
+        clock=clock,
+        until=need.deadline if need else None,
     )
-    return _Fired(hit, (mode.on, family), mode.review)
+    return _Fired(hit, (mode.on, family), need)
+
+
+# --- what follows ----------------------------------------------------------------------------------------------------
 
 
 def _strongest_first(fired: _Fired) -> tuple[object, ...]:
@@ -181,20 +238,97 @@ def _strongest_first(fired: _Fired) -> tuple[object, ...]:
     return (-hit.action.strength, hit.fail_mode, hit.rule, hit.family or "")
 
 
-def _reasons(live: Sequence[_Fired]) -> tuple[str, ...]:
+def _by_region(
+    acting: Sequence[_Fired], shown: Sequence[Region]
+) -> tuple[RegionalDecision, tuple[RegionalDecision, ...]]:
+    """What applies everywhere, and the regions in which something else does, those with the same outcome together.
+
+    Where every region in which the upload is shown has the same outcome, that one applies everywhere.
+    """
+    named = sorted({region for each in acting for region in each.hit.regions})
+    everywhere = _outcome((), [each for each in acting if not each.hit.regions])
+    groups: dict[tuple[object, ...], list[Region]] = {}
+    found: dict[tuple[object, ...], RegionalDecision] = {}
+    for region in named:
+        there = _outcome((), [each for each in acting if not each.hit.regions or region in each.hit.regions])
+        if there != everywhere:
+            key = (there.action, there.reasons, there.label)
+            groups.setdefault(key, []).append(region)
+            found[key] = there
+    regional = tuple(
+        RegionalDecision(regions=tuple(groups[key]), action=each.action, reasons=each.reasons, label=each.label)
+        for key, each in found.items()
+    )
+    if len(regional) == 1 and shown and set(shown) <= set(regional[0].regions):
+        return next(iter(found.values())), ()
+    return everywhere, regional
+
+
+def _outcome(regions: tuple[Region, ...], acting: Sequence[_Fired]) -> RegionalDecision:
+    action = max((each.hit.action for each in acting), key=lambda each: each.strength, default=Action.ALLOW)
+    label = next((each.hit.label for each in acting if each.hit.label), None)
+    return RegionalDecision(regions=regions, action=action, reasons=_reasons(acting), label=label)
+
+
+def _reasons(acting: Sequence[_Fired]) -> tuple[str, ...]:
     """Each finding once, in the words of the strongest rule; doubt about a family only where no rule spoke of it."""
-    judged = {each.hit.family for each in live if not each.hit.fail_mode}
+    judged = {each.hit.family for each in acting if not each.hit.fail_mode}
     said: dict[Hashable, str] = {}
-    for each in live:
+    for each in acting:
         doubt = each.hit.fail_mode and each.hit.observed is not None
         if not (doubt and each.hit.family in judged):
             said.setdefault(each.speaks_of, each.hit.because)
     return tuple(said.values())
 
 
-def _most_urgent(live: Iterable[_Fired], now: datetime) -> ReviewNeed | None:
-    asked = [(each.review, each.hit.harm) for each in live if each.review is not None]
-    if not asked:
+def _left_alone(fired: Sequence[_Fired]) -> tuple[str, ...]:
+    """What would have been acted on, had nothing exempted it."""
+    return tuple(
+        dict.fromkeys(each.hit.because for each in fired if each.hit.mode is RuleMode.LIVE and each.hit.exempted_by)
+    )
+
+
+def _need(review: Review, harm: str, look: _Look) -> tuple[ReviewNeed, str | None]:
+    """Who should look until when: the review's own deadline or that of the earliest clock that applies."""
+    case, file = look.case, look.policy.file
+    deadline, name = case.now + length(review.deadline), None
+    for clock_name in review.clocks:
+        clock = file.clocks[clock_name]
+        until = _until(clock, case, file.regions(clock.jurisdictions))
+        if until is not None and until < deadline:
+            deadline, name = until, clock_name
+    need = ReviewNeed(
+        queue=review.queue,
+        harm=harm,
+        priority=review.priority,
+        deadline=deadline,
+        start_by=deadline - length(file.queues[review.queue].handling),
+        clock=name,
+    )
+    return need, name
+
+
+def _until(clock: Clock, case: Case, regions: frozenset[Region]) -> datetime | None:
+    """When a clock ends; None where it does not run.
+
+    A clock that a request starts runs with that request alone. Whose law it is must be the one that the request
+    invokes; where it invokes none, or nobody asked, one of the regions in which the upload is shown.
+    """
+    if clock.starts is Starts.REQUEST and case.request is None:
         return None
-    review, harm = min(asked, key=lambda ask: (ask[0].within, -ask[0].priority, ask[0].queue, ask[1]))
-    return ReviewNeed(queue=review.queue, harm=harm, priority=review.priority, deadline=now + review.within)
+    invoked = case.request.jurisdiction if case.request else None
+    if regions and invoked is not None and invoked not in regions:
+        return None
+    if regions and invoked is None and case.upload.regions and regions.isdisjoint(case.upload.regions):
+        return None
+    begin = case.request.received_at if clock.starts is Starts.REQUEST and case.request else case.now
+    return begin + length(clock.within)
+
+
+def _most_urgent(acting: Iterable[_Fired]) -> ReviewNeed | None:
+    asked = [each.need for each in acting if each.need is not None]
+
+    def urgency(need: ReviewNeed) -> tuple[object, ...]:
+        return (need.start_by or need.deadline, -need.priority, need.queue, need.harm)
+
+    return min(asked, key=urgency, default=None)

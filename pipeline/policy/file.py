@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import yaml
 
 from pipeline.calibration import NONE, Calibration
 from pipeline.errors import ConfigError
-from pipeline.policy.rules import Policy, PolicyFile, versioned
+from pipeline.policy import places
+from pipeline.policy.places import Places
+from pipeline.policy.rules import Policy, PolicyFile, UnsoundPolicy, versioned
 
-__all__ = ["CALIBRATION", "DEFAULT", "Policy", "load", "parse", "read_calibration"]
+__all__ = ["CALIBRATION", "DEFAULT", "Policy", "Sourced", "load", "parse", "read", "read_calibration", "sourced"]
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 CALIBRATION = Path(__file__).with_name("calibration.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A policy with the text that it was read from, for tools that point into it or change it."""
+
+    policy: Policy
+    text: str
+    origin: str
+    places: Places
 
 
 def load(path: Path | None, calibration: Path | None = None) -> Policy:
@@ -25,6 +36,11 @@ def load(path: Path | None, calibration: Path | None = None) -> Policy:
     Raises:
         ConfigError: a file cannot be read, or is not sound.
     """
+    return read(path, calibration).policy
+
+
+def read(path: Path | None, calibration: Path | None = None) -> Sourced:
+    """Like `load`, with the text and its places."""
     path = path or DEFAULT
     try:
         text = path.read_text(encoding="utf-8")
@@ -32,7 +48,7 @@ def load(path: Path | None, calibration: Path | None = None) -> Policy:
         raise ConfigError(f"policy {path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"policy {path}: is not UTF-8 text") from None
-    return parse(text, str(path), read_calibration(calibration or CALIBRATION))
+    return sourced(text, str(path), read_calibration(calibration or CALIBRATION))
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -51,60 +67,67 @@ def parse(text: str, origin: str, calibration: Calibration = NONE) -> Policy:
     Raises:
         ConfigError: `text` is no sound policy.
     """
-    try:
-        content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader, stricter
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError(f"policy {origin}: {place}{error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"policy {origin}: {error}") from None
-    if content is None:
+    return sourced(text, origin, calibration).policy
+
+
+def sourced(text: str, origin: str, calibration: Calibration = NONE) -> Sourced:
+    """Like `parse`, with the text and its places."""
+    where = Places(text, origin)
+    if where.content is None:
         raise ConfigError(f"policy {origin}: is empty")
     try:
-        file = msgspec.convert(content, PolicyFile)
+        file = msgspec.convert(where.content, PolicyFile)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"policy {origin}: {_placed(str(error), content)}") from None
+        raise ConfigError(f"policy {origin}: {_placed(str(error), where)}") from None
     except RecursionError:
         raise ConfigError(f"policy {origin}: nested too deeply") from None
     try:
-        return versioned(file, calibration)
-    except ValueError as error:
-        raise ConfigError(f"policy {origin}: {error}") from None
+        policy = versioned(file, calibration)
+    except UnsoundPolicy as error:
+        said = []
+        for wrong in error.wrongs:
+            place = where.of(wrong.path, wrong.offset)
+            said.append(f"{f'{place}: ' if place else ''}{spoken(wrong.path, file)}{wrong.why}")
+        raise ConfigError("\n".join(f"policy {origin}: {line}" for line in said)) from None
+    return Sourced(policy, text, origin, where)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without two of its traps: a key that is given twice, and `NO` (Norway) or `on` as a truth value."""
+def spoken(path: places.Path, file: PolicyFile) -> str:
+    """`rules[2].when (likely-face-swap): `: with the name, because nobody counts rules."""
+    if not path:
+        return ""
+    shown = str(path[0]) + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path[1:])
+    if len(path) > 1 and isinstance(path[1], int):
+        steps = file.rules if path[0] == "rules" else file.fail_modes
+        shown = f"{shown} ({steps[path[1]].name})"
+    return f"{shown}: "
 
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys differ."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), ["t", "f"])
 
 _PLACE = re.compile(r"^(?P<why>.*) - at (?:`key` in )?`\$\.?(?P<where>.*)`$", re.DOTALL)
-_STEP = re.compile(r"^(rules|fail_modes)\[(\d+)\]")
+_STEPS = re.compile(r"([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
-def _placed(error: str, content: Any) -> str:
-    """`rules[2].review.queue (likely-face-swap): why`: the name, because nobody counts rules."""
+def _placed(error: str, where: Places) -> str:
+    """`line 12, column 5: rules[2].review.queue (likely-face-swap): why`."""
     found = _PLACE.match(error)
     if found is None:
         return error
-    where, why = found["where"], found["why"]
-    name = None
-    if step := _STEP.match(where):
-        entry = content[step[1]][int(step[2])]
-        name = entry.get("name") if isinstance(entry, dict) else None
-    return f"{where}{f' ({name})' if name else ''}: {why}"
+    why = found["why"]
+    path: places.Path = ()
+    for name, index in _STEPS.findall(found["where"]):
+        if index == "...":  # a value of some key: the library does not say of which
+            break
+        path = (*path, int(index) if index else name)
+    if unknown := re.search(r"unknown field `([^`]+)`", why):
+        path = (*path, unknown[1])
+    place = where.of(path)
+    entry = where.content
+    for step in path[:2]:
+        try:
+            entry = entry[step]
+        except (KeyError, IndexError, TypeError):
+            entry = None
+            break
+    name = entry.get("name") if isinstance(entry, dict) and len(path) > 1 else None
+    at = f"{place}: " if place else ""
+    return f"{at}{found['where']}{f' ({name})' if name else ''}: {why}" if found["where"] else f"{at}{why}"
