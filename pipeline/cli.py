@@ -27,13 +27,13 @@ from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events.values import Surface
 from pipeline.learn.commands import add_to as add_learning
 from pipeline.match.commands import app as banks_app
+from pipeline.policy.commands import policy_app
 from pipeline.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Screen uploaded media for deepfakes and manipulation, on a Kafka stream.")
 stack_app = typer.Typer(no_args_is_help=True, help="Every part on one machine.")
 topics_app = typer.Typer(no_args_is_help=True, help="The topics of a cluster.")
 models_app = typer.Typer(no_args_is_help=True, help="The Triton model repository.")
-policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
 app.add_typer(stack_app, name="stack")
 app.add_typer(topics_app, name="topics")
 add_learning(models_app)
@@ -417,19 +417,6 @@ def calibrate(
     else:
         out.print(calibration_table(fitted))
         err.print(f"{output}: {len(fitted)} families of {len(rows)} scores; use it: UNMASK_CALIBRATION_FILE={output}")
-
-
-@policy_app.command("check")
-def policy_check(file: Annotated[Path | None, typer.Argument(help="The one in use when not given.")] = None) -> None:
-    """Read a policy file and say what it holds, or what is wrong with it."""
-    from pipeline.policy.file import load
-
-    policy = load(file or Settings().policy_file, Settings().calibration_file)
-    out.print(
-        f"{policy.version}: {len(policy.rules)} rules, {len(policy.fail_modes)} fail modes, queues:", highlight=False
-    )
-    for queue in policy.queues:
-        out.print(f"  {queue}", highlight=False)
 
 
 @app.command()
