@@ -2,7 +2,8 @@
 
     uploads ◄── decisions ◄─┬─ tasks ◄── reviews
     contents                ├─ outcomes
-    hashes, quarantines     └─ matches
+    hashes, quarantines     ├─ matches
+    answers ──► requests ◄──┴─ reopened
 
 Every `event` column holds the record as JSON, exactly as it is published; the columns beside it repeat what is
 searched for. A change here needs a step in migrations/versions/ (a test compares the two).
@@ -33,7 +34,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The migration that makes exactly these tables. Revisions sort as text."""
 
 
@@ -79,7 +80,9 @@ uploads = Table(
     Column("surface", Text, nullable=False),
     Column("uploader_id", Text),
     Column("uploaded_at", Utc, nullable=False),
+    Column("consent_reference", Text),
     Index(None, "sha256"),
+    Index(None, "consent_reference"),
 )
 
 contents = Table(
@@ -124,10 +127,11 @@ tasks = Table(
     Column("requested_at", Utc, nullable=False),
     Column("deadline", Utc, nullable=False),
     Column("event", Text, nullable=False),
+    Column("start_by", Utc, comment="the deadline less the expected handling; null from workers of an older release"),
     CheckConstraint("state IN ('open', 'decided', 'superseded')", name="state"),
     UniqueConstraint("media_id", "round"),
     ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),
-    Index(None, "state", "queue", "priority", "deadline"),
+    Index(None, "state", "queue", "start_by", "priority"),
 )
 
 outcomes = Table(
@@ -193,4 +197,39 @@ quarantines = Table(
     Column("action", Text, nullable=False),
     Column("released_at", Utc),
     CheckConstraint("action IN ('quarantine', 'report')", name="action"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("media_id", Text),
+    Column("consent_reference", Text),
+    Column("received_at", Utc, nullable=False),
+    Column("recorded_at", Utc, nullable=False),
+    Column("event", Text, nullable=False),
+)
+
+reopened = Table(
+    "reopened",
+    metadata,
+    Column("request_id", Text, ForeignKey("requests.request_id"), primary_key=True),
+    Column("media_id", Text, primary_key=True),
+    Column("round", Integer, nullable=False),
+    Column("match", Text, nullable=False),
+    UniqueConstraint("media_id", "round"),
+    ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),
+    CheckConstraint("match IN ('named', 'same_consent', 'same_bytes', 'near_copy')", name="match"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("request_id", Text, ForeignKey("requests.request_id"), primary_key=True),
+    Column("status", Text, primary_key=True),
+    Column("answer_id", Uuid, nullable=False),
+    Column("answered_at", Utc, nullable=False),
+    Column("event", Text, nullable=False),
+    CheckConstraint("status IN ('received', 'done', 'unknown_content')", name="status"),
 )
