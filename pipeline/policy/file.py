@@ -14,7 +14,18 @@ from pipeline.policy import places
 from pipeline.policy.places import Places
 from pipeline.policy.rules import Policy, PolicyFile, UnsoundPolicy, versioned
 
-__all__ = ["CALIBRATION", "DEFAULT", "Policy", "Sourced", "load", "parse", "read", "read_calibration", "sourced"]
+__all__ = [
+    "CALIBRATION",
+    "DEFAULT",
+    "Policy",
+    "Sourced",
+    "calibration_of",
+    "load",
+    "parse",
+    "read",
+    "read_calibration",
+    "sourced",
+]
 
 DEFAULT = Path(__file__).with_name("default.yaml")
 CALIBRATION = Path(__file__).with_name("calibration.json")
@@ -54,11 +65,17 @@ def read(path: Path | None, calibration: Path | None = None) -> Sourced:
 def read_calibration(path: Path) -> Calibration:
     """A calibration file, as `unmask calibrate` writes it. Raises ConfigError when it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+        return calibration_of(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(f"calibration {path}: cannot be read: {error.strerror}") from None
+
+
+def calibration_of(words: bytes, origin: str) -> Calibration:
+    """The calibration that a file's words describe. Raises ConfigError when they describe none."""
+    try:
+        return msgspec.json.decode(words, type=Calibration)
     except msgspec.DecodeError as error:
-        raise ConfigError(f"calibration {path}: {error}") from None
+        raise ConfigError(f"calibration {origin}: {error}") from None
 
 
 def parse(text: str, origin: str, calibration: Calibration = NONE) -> Policy:
