@@ -22,6 +22,7 @@ class Stage(StrEnum):
     DECIDE = "decide"
     ROUTE = "route"
     SETTLE = "settle"
+    ANSWER = "answer"
 
 
 class Reason(StrEnum):

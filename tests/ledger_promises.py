@@ -153,16 +153,17 @@ class LedgerPromises:
         assert ledger.record_review(reviewed(task)) == before
 
     def test_the_most_urgent_task_comes_first(self, ledger: Ledger) -> None:
-        """By priority, then by deadline; one queue or all; as many as are wanted."""
-        urgent = {"a": (10, 1), "b": (90, 2), "c": (90, 1), "d": (50, 1)}
-        for media_id, (priority, hours) in urgent.items():
+        """By the moment that work has to start, then by priority; one queue or all; as many as are wanted."""
+        urgent = {"a": (10, 3, 1), "b": (90, 2, None), "c": (90, 9, 1), "d": (50, 2, 1.5)}
+        for media_id, (priority, hours, start) in urgent.items():
             event = decided(media_id, review="faces" if media_id != "d" else "other")
             task, outcome = routed(event)
             assert task is not None
-            fields = {"priority": priority, "deadline": NOON + timedelta(hours=hours)}
+            start_by = None if start is None else NOON + timedelta(hours=start)
+            fields = {"priority": priority, "deadline": NOON + timedelta(hours=hours), "start_by": start_by}
             ledger.record_decision(event, type(task)(**{**_fields(task), **fields}), outcome)
-        assert [task.media_id for task in ledger.open_tasks()] == ["c", "b", "d", "a"]
-        assert [task.media_id for task in ledger.open_tasks("faces", limit=2)] == ["c", "b"]
+        assert [task.media_id for task in ledger.open_tasks()] == ["c", "a", "d", "b"]
+        assert [task.media_id for task in ledger.open_tasks("faces", limit=2)] == ["c", "a"]
 
     def test_known_bytes_are_known(self, ledger: Ledger) -> None:
         """What was found comes back with its embedding, for the same set of detectors in any order."""

@@ -2,6 +2,7 @@
 
 Recording comes first and the first record wins, so that an upload that was screened twice (a worker died between
 writing its result and acknowledging) still has one outcome: whatever is read here again is published as it was first.
+A later round of an upload that is under a request of the person shown is decided with that request.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from pipeline import log
+from pipeline.agents.answer import Close, nothing_asked
 from pipeline.agents.delivery import Record
 from pipeline.agents.publish import Publish
 from pipeline.errors import Permanent, Reason, Stage
@@ -27,8 +29,21 @@ Counted = Callable[[MediaDecided, Routed, bool], None]
 """Hears of each decision, what followed, and whether it was the first."""
 
 
+Heed = Callable[[MediaDecided], Awaitable[MediaDecided]]
+"""The decision with the request that is open on its upload, where there is one and the decision knows none."""
+
+
+async def as_it_is(decided: MediaDecided) -> MediaDecided:
+    """Where no requests are answered."""
+    return decided
+
+
 def route_record(
-    record_decision: RecordDecision, publish: Publish, counted: Counted
+    record_decision: RecordDecision,
+    publish: Publish,
+    counted: Counted,
+    heed: Heed = as_it_is,
+    close: Close = nothing_asked,
 ) -> Callable[[Record], Awaitable[None]]:
     """The handler of `media.decided`."""
 
@@ -38,11 +53,13 @@ def route_record(
             raise Permanent(Stage.ROUTE, Reason.MALFORMED_EVENT, f"{decided.where}: {decided.why}")
         log.bind(media_id=decided.media_id, trace_id=trace_id(record.headers))
         traceparent = traceparent_of(record.headers)
+        decided = await heed(decided)
         first = await record_decision(decided, route(decided))
         routed = route(first)
         if routed.task is not None:
             await publish(review_topic(routed.task.queue), first.media_id.encode(), routed.task, traceparent)
         await publish(ENFORCED, first.media_id.encode(), routed.outcome, traceparent)
+        await close(routed.outcome, traceparent)
         counted(first, routed, first == decided)
         logger.info("routed", status=routed.outcome.status.value, queue=routed.task.queue if routed.task else None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from pipeline import log
+from pipeline.agents.answer import Close, nothing_asked
 from pipeline.agents.delivery import Record
 from pipeline.agents.publish import Publish
 from pipeline.errors import Permanent, Reason, Stage
@@ -25,7 +26,7 @@ RecordOutcome = Callable[[MediaEnforced], Awaitable[MediaEnforced]]
 
 
 def settle_record(
-    record_review: RecordReview, record_outcome: RecordOutcome, publish: Publish
+    record_review: RecordReview, record_outcome: RecordOutcome, publish: Publish, close: Close = nothing_asked
 ) -> Callable[[Record], Awaitable[None]]:
     """The handler of `review.decided`."""
 
@@ -41,7 +42,9 @@ def settle_record(
             logger.info("a later round has been decided; this review changes nothing")
             return
         outcome = await record_outcome(settle(found.review, found.task))
-        await publish(ENFORCED, outcome.media_id.encode(), outcome, traceparent_of(record.headers))
+        traceparent = traceparent_of(record.headers)
+        await publish(ENFORCED, outcome.media_id.encode(), outcome, traceparent)
+        await close(outcome, traceparent)
         logger.info("settled", action=outcome.action.value)
 
     return handle

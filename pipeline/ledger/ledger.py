@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import blake2b
@@ -39,35 +39,56 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from pipeline import answer
+from pipeline.answer import Opened
 from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient
-from pipeline.events import Event, MediaDecided, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
+from pipeline.events import (
+    Event,
+    MediaDecided,
+    MediaEnforced,
+    OutcomeStatus,
+    ReviewDecided,
+    ReviewRequested,
+    SubjectAnswered,
+    SubjectRequested,
+)
 from pipeline.events.codec import encode
+from pipeline.events.subject import AnswerStatus, SubjectMatch
 from pipeline.events.values import FrameHash
+from pipeline.ledger import requests as asked
+from pipeline.ledger import statements as reported
 from pipeline.ledger.port import (
     DecisionRow,
     KnownContent,
     LedgerCounts,
+    OpenedRequest,
     RecentUpload,
+    ReopenedRow,
     ReviewRow,
     SettledReview,
+    Standing,
     TaskRow,
     TaskState,
     known_from,
 )
 from pipeline.ledger.tables import (
     SCHEMA,
+    answers,
     contents,
     decisions,
     hashes,
     matches,
     outcomes,
     quarantines,
+    requests,
     reviews,
     tasks,
     uploads,
 )
 from pipeline.match.banks import OnFlood
+from pipeline.match.copies import Concerned, Content
 from pipeline.match.flood import Counted, Quarantine
+from pipeline.statements.rows import Compile
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one's transaction, which lasts milliseconds."""
@@ -94,8 +115,14 @@ class Ledger:
     long, and `Permanent` for a value that it cannot hold.
     """
 
-    def __init__(self, url: str) -> None:
-        """Raises ConfigError for a URL of another kind."""
+    def __init__(self, url: str, report: Compile | None = None) -> None:
+        """Raises ConfigError for a URL of another kind.
+
+        Args:
+            url: SQLAlchemy's.
+            report: what statements of reasons an outcome asks for; they go into the outbox together with it.
+        """
+        self._report = report
         self._engine = _engine(_url(url))
         self._postgres = self._engine.dialect.name == "postgresql"
         self._writes = self._engine.execution_options(writes=True)
@@ -133,6 +160,20 @@ class Ledger:
         with self._reads.connect() as connection:
             return _schema_of(connection)
 
+    @contextmanager
+    def reading(self, stage: Stage) -> Iterator[Connection]:
+        """A connection for queries, with the database's errors as those of `stage`."""
+        with _trouble(stage), self._reads.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, stage: Stage, lock: int | None = None) -> Iterator[Connection]:
+        """One transaction; `lock`: among those with the same number, one after the other."""
+        with _trouble(stage), self._writes.begin() as connection:
+            if self._postgres and lock is not None:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock})
+            yield connection
+
     # --- decisions ------------------------------------------------------------------------------------------------
 
     def record_decision(
@@ -142,28 +183,53 @@ class Ledger:
 
         With the first one its task, its outcome and what was found in the bytes are recorded, and open tasks of the
         upload's earlier rounds are superseded. `task` and `outcome` must follow from `decided` alone.
+
+        Raises:
+            Transient: also when the first one would close a request of the person shown without having looked at it;
+                see `standing`.
         """
-        key = {"media_id": decided.media_id, "round": decided.round}
         with _trouble(Stage.ROUTE), self._writes.begin() as connection:
             self._one_writer_for(decided.media_id, connection)
-            connection.execute(self._insert_new(uploads), _upload_row(decided))
-            if connection.execute(self._insert_new(decisions), _decision_row(decided)).rowcount == 0:
-                return _decided.decode(connection.execute(_DECISION, key).scalar_one())
-            known = known_from(decided)
-            if known is not None:
-                connection.execute(self._insert_new(contents), _content_row(known))
-            if decided.sha256 is not None and decided.hashes:
-                connection.execute(self._insert_new(hashes), _hashes_row(decided.sha256, decided.hashes))
-            if decided.sha256 is not None and decided.matches:
-                connection.execute(self._insert_new(matches), _match_rows(decided, decided.sha256))
-            if task is not None:
-                late = connection.execute(_LATER_DECISION, key).first() is not None
-                state = TaskState.SUPERSEDED if late else TaskState.OPEN
-                connection.execute(insert(tasks), _task_row(task, state))
-            connection.execute(insert(outcomes), _outcome_row(outcome))
-            if decided.round > 1:
-                connection.execute(_SUPERSEDE, {"of": decided.media_id, "before": decided.round})
+            before = asked.standing(decided.media_id, connection) if decided.round > 1 else None
+            if before is not None and before.requested and decided.request is None:
+                key = {"media_id": decided.media_id, "round": decided.round}
+                if (first := connection.execute(_DECISION, key).scalar()) is not None:
+                    return _decided.decode(first)
+                if before.decided.round < decided.round:
+                    detail = f"{decided.media_id} is under a request that this decision does not know of"
+                    raise Transient(Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, detail)
+            return self._record(decided, task, outcome, connection)
+
+    def _record(
+        self, decided: MediaDecided, task: ReviewRequested | None, outcome: MediaEnforced, connection: Connection
+    ) -> MediaDecided:
+        """The first decision on this upload and round, and with it all that follows. The upload is locked."""
+        key = {"media_id": decided.media_id, "round": decided.round}
+        connection.execute(self._insert_new(uploads), _upload_row(decided))
+        if connection.execute(self._insert_new(decisions), _decision_row(decided)).rowcount == 0:
+            return _decided.decode(connection.execute(_DECISION, key).scalar_one())
+        known = known_from(decided)
+        if known is not None:
+            connection.execute(self._insert_new(contents), _content_row(known))
+        if decided.sha256 is not None and decided.hashes:
+            connection.execute(self._insert_new(hashes), _hashes_row(decided.sha256, decided.hashes))
+        if decided.sha256 is not None and decided.matches:
+            connection.execute(self._insert_new(matches), _match_rows(decided, decided.sha256))
+        if task is not None:
+            late = connection.execute(_LATER_DECISION, key).first() is not None
+            state = TaskState.SUPERSEDED if late else TaskState.OPEN
+            connection.execute(insert(tasks), _task_row(task, state))
+        connection.execute(insert(outcomes), _outcome_row(outcome))
+        if self._report is not None:
+            reported.queue(decided, outcome, self._report, connection)
+        if decided.round > 1:
+            connection.execute(_SUPERSEDE, {"of": decided.media_id, "before": decided.round})
         return decided
+
+    def standing(self, media_id: str) -> Standing | None:
+        """The decision of an upload's latest round and what applies; None when it was never decided on."""
+        with _trouble(Stage.ROUTE), self._reads.connect() as connection:
+            return asked.standing(media_id, connection)
 
     def known_content(self, sha256: str, detectors: tuple[str, ...]) -> KnownContent | None:
         """What these detectors (`name@version`) found in these bytes before."""
@@ -195,20 +261,123 @@ class Ledger:
         with _trouble(Stage.SETTLE), self._writes.begin() as connection:
             if connection.execute(self._insert_new(outcomes), _outcome_row(outcome)).rowcount == 0:
                 return _enforced.decode(connection.execute(_OUTCOME, key).scalar_one())
+            if self._report is not None:
+                of = {"media_id": outcome.media_id, "round": outcome.round}
+                decided = _decided.decode(connection.execute(_DECISION, of).scalar_one())
+                reported.queue(decided, outcome, self._report, connection)
         return outcome
 
     def open_tasks(self, queue: str | None = None, limit: int | None = None) -> tuple[ReviewRequested, ...]:
-        """Tasks that wait for a person, the most urgent first: highest priority, then nearest deadline."""
+        """Tasks that wait for a person, those with the least slack first (see `ReviewRequested.start_by`), then the
+        highest priority."""
         query = (
             select(tasks.c.event)
             .where(tasks.c.state == TaskState.OPEN.value)
-            .order_by(tasks.c.priority.desc(), tasks.c.deadline, tasks.c.task_id)
+            .order_by(func.coalesce(tasks.c.start_by, tasks.c.deadline), tasks.c.priority.desc(), tasks.c.task_id)
             .limit(limit)
         )
         if queue is not None:
             query = query.where(tasks.c.queue == queue)
         with _trouble(Stage.SETTLE), self._reads.connect() as connection:
             return tuple(_requested.decode(row) for row in connection.execute(query).scalars())
+
+    # --- requests of the person shown -------------------------------------------------------------------------------
+
+    def record_request(
+        self, request: SubjectRequested, concerned: Concerned, reopen: asked.Reopen, now: datetime
+    ) -> OpenedRequest:
+        """Open the next round of every upload that is concerned, once: a repeat gets what was opened first.
+
+        The request, the decisions with what follows from them, and what is said to it are recorded in one transaction.
+        A request that meant nothing the first time may mean something the next.
+        """
+        with _trouble(Stage.ANSWER), self._writes.begin() as connection:
+            self._one_writer_for(f"request {request.request_id}", connection)
+            connection.execute(self._insert_new(requests), asked.request_row(request, now))
+            said = asked.answer_of(request.request_id, AnswerStatus.RECEIVED, connection)
+            if said is not None:
+                return OpenedRequest(asked.opened_by(request.request_id, connection), said, new=False)
+            opened = [
+                self._reopen(request.request_id, media_id, concerned.uploads[media_id], reopen, connection)
+                for media_id in sorted(concerned.uploads)  # in one order, so that two requests cannot wait in a circle
+            ]
+            if opened:
+                states = [
+                    Opened(decided.media_id, decided.round, concerned.uploads[decided.media_id], _deadline(decided))
+                    for decided in opened
+                ]
+                said = answer.received(request, states, now, concerned.left_out)
+            else:
+                said = answer.unknown_content(request, now)
+            new = connection.execute(self._insert_new(answers), asked.answer_row(said)).rowcount > 0
+            if not new:
+                said = asked.answer_of(request.request_id, said.status, connection) or said
+            return OpenedRequest(tuple(opened), said, new)
+
+    def _reopen(
+        self, request_id: str, media_id: str, match: SubjectMatch, reopen: asked.Reopen, connection: Connection
+    ) -> MediaDecided:
+        self._one_writer_for(media_id, connection)
+        decided = asked.opened_before(media_id, request_id, connection)
+        if decided is None:
+            before = asked.standing(media_id, connection)
+            if before is None:
+                raise Permanent(Stage.ANSWER, Reason.INTERNAL, f"{media_id} was never decided on")
+            decided = self._record(*reopen(before, match), connection)
+        asked.open_round(request_id, decided, match, connection)
+        return decided
+
+    def finish_requests(self, media_id: str, round_: int) -> tuple[SubjectAnswered, ...]:
+        """What is to be said to the requests that the final outcome of this upload and round settled, as the last of
+        their uploads. Asked again, it says the same."""
+        with _trouble(Stage.SETTLE), self._reads.connect() as connection:
+            found = asked.finished(media_id, round_, connection)
+        if not found:
+            return ()
+        with _trouble(Stage.SETTLE), self._writes.begin() as connection:
+            for said in found:
+                connection.execute(self._insert_new(answers), asked.answer_row(said))
+            first = (asked.answer_of(said.request_id, AnswerStatus.DONE, connection) for said in found)
+            return tuple(said for said in first if said is not None)
+
+    def uploads_meant(self, request: SubjectRequested) -> tuple[str, ...]:
+        """The media ids that were decided on and are named by the request, or carried its consent reference."""
+        with _trouble(Stage.ANSWER), self._reads.connect() as connection:
+            return tuple(connection.execute(asked.meant(request)).scalars())
+
+    def contents_of(self, media_ids: Sequence[str]) -> tuple[Content, ...]:
+        """The bytes of these uploads, all rounds."""
+        with _trouble(Stage.ANSWER), self._reads.connect() as connection:
+            rows = [row for part in asked.in_parts(media_ids) for row in connection.execute(asked.contents_of(part))]
+        return tuple(Content(row.sha256, _frames.decode(row.frames) if row.frames else ()) for row in rows)
+
+    def contents_since(self, since: datetime) -> Iterator[Content]:
+        """What was decided since then and has hashes, once each, streamed."""
+        for row in self._stream(asked.contents_since(since)):
+            yield Content(row.sha256, _frames.decode(row.frames))
+
+    def uploads_of(self, sha256s: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """(digest, media id) of every upload of these bytes, the latest first."""
+        with _trouble(Stage.ANSWER), self._reads.connect() as connection:
+            rows = [row for part in asked.in_parts(sha256s) for row in connection.execute(asked.uploads_of(part))]
+        return tuple((row.sha256, row.media_id) for row in rows)
+
+    def answered(self, request_id: str) -> tuple[SubjectAnswered, ...]:
+        """What was said to a request so far."""
+        with _trouble(Stage.ANSWER), self._reads.connect() as connection:
+            said = (asked.answer_of(request_id, status, connection) for status in AnswerStatus)
+            return tuple(each for each in said if each is not None)
+
+    def all_requests(self) -> Iterator[tuple[str, datetime]]:
+        """Every request and when it was recorded, streamed, in no order."""
+        for row in self._stream(select(requests.c.request_id, requests.c.recorded_at)):
+            yield row.request_id, row.recorded_at
+
+    def all_reopened(self) -> Iterator[ReopenedRow]:
+        """Every round that a request opened, streamed."""
+        for row in self._stream(asked.all_reopened()):
+            match = SubjectMatch(row.match)
+            yield ReopenedRow(row.request_id, row.media_id, row.round, match, row.recorded_at, bool(row.final))
 
     # --- known content ----------------------------------------------------------------------------------------------
 
@@ -446,6 +615,7 @@ def _upload_row(decided: MediaDecided) -> Row:
         "surface": upload.surface.value,
         "uploader_id": upload.uploader_id,
         "uploaded_at": upload.uploaded_at,
+        "consent_reference": upload.consent and upload.consent.reference,
     }
 
 
@@ -522,7 +692,13 @@ def _task_row(task: ReviewRequested, state: TaskState) -> Row:
         "requested_at": task.requested_at,
         "deadline": task.deadline,
         "event": _json(task),
+        "start_by": task.start_by or task.deadline,
     }
+
+
+def _deadline(decided: MediaDecided) -> datetime | None:
+    review = decided.decision.review
+    return None if review is None else review.deadline
 
 
 def _outcome_row(outcome: MediaEnforced) -> Row:

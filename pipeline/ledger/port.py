@@ -8,7 +8,17 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from pipeline.events import MediaDecided, MediaUploaded, ReviewDecided, ReviewRequested, Versions
+from pipeline.events import (
+    MediaDecided,
+    MediaEnforced,
+    MediaUploaded,
+    OutcomeStatus,
+    ReviewDecided,
+    ReviewRequested,
+    SubjectAnswered,
+    Versions,
+)
+from pipeline.events.subject import SubjectMatch
 from pipeline.events.values import (
     Agreement,
     Family,
@@ -143,3 +153,52 @@ class RecentUpload:
     decided_at: datetime
     hashes: tuple[FrameHash, ...] = ()
     known: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an upload stands: the decision of its latest round, and what applies."""
+
+    decided: MediaDecided
+    in_force: MediaEnforced
+
+    @property
+    def waits(self) -> bool:
+        """A person is still to decide."""
+        return self.in_force.status is OutcomeStatus.PROVISIONAL
+
+    @property
+    def requested(self) -> bool:
+        """A request of the person shown is still to be decided on."""
+        return self.waits and self.decided.request is not None
+
+
+class Following(NamedTuple):
+    """A decision with what follows from it."""
+
+    decided: MediaDecided
+    task: ReviewRequested | None
+    outcome: MediaEnforced
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRequest:
+    """What a request led to: the decisions of the rounds that it opened, and what is said to it at once.
+
+    `new`: it was recorded just now; of an earlier delivery otherwise.
+    """
+
+    decisions: tuple[MediaDecided, ...]
+    answer: SubjectAnswered
+    new: bool
+
+
+class ReopenedRow(NamedTuple):
+    """One row of `reopened`, as far as an audit needs it. `final`: that round, or a later one, is."""
+
+    request_id: str
+    media_id: str
+    round: int
+    match: SubjectMatch
+    recorded_at: datetime
+    final: bool
