@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,6 +20,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from pipeline import VERSION, log
+from pipeline.agents.answer import answer_record, closing
 from pipeline.agents.burial import bury_record
 from pipeline.agents.delivery import DeliveryPolicy, Drain
 from pipeline.agents.probes import probes
@@ -40,23 +41,33 @@ from pipeline.detect.port import Closer, Findings, Infer, ModelSpec, Tensors
 from pipeline.detect.registry import load as load_registry
 from pipeline.detect.triton import Triton
 from pipeline.errors import ConfigError, Reason, Stage, Transient, UnmaskError
-from pipeline.events import MediaDecided, MediaEnforced, MediaUploaded, ReviewDecided
+from pipeline.events import (
+    MediaDecided,
+    MediaEnforced,
+    MediaUploaded,
+    ReviewDecided,
+    SubjectAnswered,
+    SubjectRequested,
+)
+from pipeline.events.subject import AnswerStatus, SubjectMatch
 from pipeline.events.values import Failure
 from pipeline.fetch.factory import from_settings as fetch_from_settings
 from pipeline.fetch.origins import PerOrigin
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.port import KnownContent, SettledReview
+from pipeline.ledger.port import Following, KnownContent, OpenedRequest, SettledReview, Standing
 from pipeline.match.at_hand import BanksAtHand, Floods
 from pipeline.match.banks import Banks
+from pipeline.match.copies import concerned, looked_back
 from pipeline.match.match import Quarantined
 from pipeline.metrics import Metrics
 from pipeline.policy.file import Policy
 from pipeline.policy.file import load as load_policy
+from pipeline.reopen import facts_of, heeded, reopened
 from pipeline.retry import RetryPolicy, retry
-from pipeline.route import Routed
+from pipeline.route import Routed, route
 from pipeline.screen import Known, Screening, screen, unscreenable
 from pipeline.settings import Settings
-from pipeline.topology import DECIDED, REVIEW_DECIDED, UPLOADED
+from pipeline.topology import DECIDED, REVIEW_DECIDED, SUBJECT_REQUESTED, UPLOADED
 
 T = TypeVar("T")
 
@@ -240,6 +251,33 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
     async def record_final(outcome: MediaEnforced) -> MediaEnforced:
         return await in_ledger(lambda: ledger.record_final(outcome))
 
+    async def open_request(request: SubjectRequested) -> OpenedRequest:
+        now = datetime.now(UTC)
+
+        def reopen(before: Standing, match: SubjectMatch) -> Following:
+            decided = reopened(before, facts_of(request, match, now), policy, now)
+            routed = route(decided)
+            return Following(decided, routed.task, routed.outcome)
+
+        def open_all() -> OpenedRequest:
+            since = looked_back(request, now, timedelta(days=settings.request_window_days))
+            found = concerned(request, ledger, since=since, most=settings.request_copies)
+            return ledger.record_request(request, found, reopen, now)
+
+        return await in_ledger(open_all)
+
+    async def heed(decided: MediaDecided) -> MediaDecided:
+        if decided.round == 1 or decided.request is not None:
+            return decided
+        before = await in_ledger(lambda: ledger.standing(decided.media_id))
+        return decided if before is None else heeded(decided, before, policy)
+
+    async def finished(outcome: MediaEnforced) -> tuple[SubjectAnswered, ...]:
+        return await in_ledger(lambda: ledger.finish_requests(outcome.media_id, outcome.round))
+
+    told = partial(_count_answer, metrics)
+    close = closing(finished, publish, told)
+
     attach(
         app,
         "screen",
@@ -254,7 +292,7 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
         app,
         "route",
         DECIDED,
-        handle=route_record(record_decision, publish, partial(_count, metrics)),
+        handle=route_record(record_decision, publish, partial(_count, metrics), heed, close),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
         watch=AgentWatch("route", metrics, progress),
@@ -263,10 +301,19 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
         app,
         "settle",
         REVIEW_DECIDED,
-        handle=settle_record(record_review, record_final, publish),
+        handle=settle_record(record_review, record_final, publish, close),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
         watch=AgentWatch("settle", metrics, progress),
+    )
+    attach(
+        app,
+        "answer",
+        SUBJECT_REQUESTED,
+        handle=answer_record(open_request, publish, told),
+        bury=bury_record(publish),
+        policy=DeliveryPolicy(settings.concurrency, None),
+        watch=AgentWatch("answer", metrics, progress),
     )
 
     async def open_parts() -> None:
@@ -348,6 +395,16 @@ def _count(metrics: Metrics, decided: MediaDecided, routed: Routed, first: bool)
         metrics.signals.labels(signal.family.value, signal.status.value).inc()
         if signal.probability is not None:
             metrics.probability.labels(signal.family.value).observe(signal.probability)
+
+
+def _count_answer(metrics: Metrics, said: SubjectAnswered, new: bool) -> None:
+    if not new:
+        metrics.repeats.labels("answer").inc()
+        return
+    if said.status is not AnswerStatus.DONE:
+        metrics.requests.labels(said.kind.value).inc()
+    in_time = {None: "open", True: "yes", False: "no"}[said.in_time]
+    metrics.answers.labels(said.status.value, in_time).inc()
 
 
 def _timer(metrics: Metrics) -> Callable[[Stage], AbstractContextManager[None]]:

@@ -55,6 +55,14 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(None, description="SQLAlchemy URL; an SQLite file in home when not set.")
 
+    request_window_days: int = Field(
+        90,
+        ge=0,
+        le=3650,
+        description="How many days before a request copies are looked for by what they look like.",
+    )
+    request_copies: int = Field(500, ge=0, description="Copies that one request of a person shown re-opens at most.")
+
     concurrency: int = Field(4, ge=1, description="Uploads screened at once per worker.")
     item_deadline: float = Field(120.0, gt=0, description="Seconds for one item, retries included.")
     drain_seconds: float = Field(25.0, ge=0, description="Seconds that a stopping worker waits for what is under way.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -57,6 +57,14 @@ class Concerned:
 
     uploads: Mapping[str, SubjectMatch]
     left_out: int = 0
+
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def looked_back(request: SubjectRequested, now: datetime, window: timedelta) -> datetime:
+    """From when on contents are compared: the window before the request, however odd its date is."""
+    return max(min(request.received_at, now), _LONG_AGO) - window
 
 
 def concerned(request: SubjectRequested, uploads: Uploads, *, since: datetime, most: int) -> Concerned:
