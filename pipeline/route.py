@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.events import DecidedBy, MediaDecided, MediaEnforced, OutcomeStatus, ReviewRequested
 from pipeline.events.ids import outcome_id, task_id
 from pipeline.events.values import ReviewNeed
+from pipeline.statements.label import viewer_label
 from pipeline.topology import review_topic
 
 
@@ -44,6 +45,7 @@ def route(decided: MediaDecided) -> Routed:
             label=decided.decision.label,
             policy_version=decided.decision.policy_version,
             regional=decided.decision.regional,
+            viewer_label=viewer_label(decided),
         ),
     )
 

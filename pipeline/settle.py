@@ -6,6 +6,7 @@ from pipeline.errors import Permanent, Reason, Stage
 from pipeline.events import DecidedBy, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
 from pipeline.events.ids import outcome_id
 from pipeline.events.values import Action
+from pipeline.statements.label import reviewed_label
 
 _WORDS = {
     Action.ALLOW: "nothing against showing it",
@@ -27,7 +28,7 @@ def settle(review: ReviewDecided, task: ReviewRequested) -> MediaEnforced:
     if review.task_id != task.task_id or review.media_id != task.media_id:
         detail = f"the review {review.review_id} answers {review.task_id} on {review.media_id}, not {task.task_id}"
         raise Permanent(Stage.SETTLE, Reason.UNKNOWN_TASK, detail)
-    labelled = review.action in (Action.LABEL, Action.LIMIT)
+    label = (review.label or task.label) if review.action in (Action.LABEL, Action.LIMIT) else None
     return MediaEnforced(
         outcome_id=outcome_id(task.media_id, task.round, OutcomeStatus.FINAL),
         media_id=task.media_id,
@@ -39,7 +40,8 @@ def settle(review: ReviewDecided, task: ReviewRequested) -> MediaEnforced:
         enforced_at=review.decided_at,
         decision_id=task.decision_id,
         task_id=task.task_id,
-        label=(review.label or task.label) if labelled else None,
+        label=label,
+        viewer_label=reviewed_label(review, task, label),
     )
 
 

@@ -34,7 +34,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The migration that makes exactly these tables. Revisions sort as text."""
 
 
@@ -232,4 +232,27 @@ answers = Table(
     Column("answered_at", Utc, nullable=False),
     Column("event", Text, nullable=False),
     CheckConstraint("status IN ('received', 'done', 'unknown_content')", name="status"),
+)
+
+statements = Table(
+    "statements",
+    metadata,
+    Column("puid", Text, primary_key=True, comment="unique within the platform"),
+    Column("media_id", Text, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("status", Text, nullable=False, comment="of the outcome that it is about"),
+    Column("state", Text, nullable=False),
+    Column("queued_at", Utc, nullable=False, comment="when the outcome began to apply"),
+    Column("body", Text, nullable=False, comment="the statement, as it is sent"),
+    Column("findings", Text, nullable=False, comment="why it was held back, JSON"),
+    Column("batch", Text, comment="what it is sent with; the same after a restart"),
+    Column("settled_at", Utc, comment="when it was sent or refused"),
+    Column("receipt", Text, comment="the endpoint's own id of it"),
+    Column("why", Text, comment="why it was refused"),
+    CheckConstraint("state IN ('queued', 'sent', 'refused', 'held-back')", name="state"),
+    ForeignKeyConstraint(
+        ["media_id", "round", "status"], ["outcomes.media_id", "outcomes.round", "outcomes.status"]
+    ),
+    Index(None, "state", "queued_at"),
+    Index(None, "media_id"),
 )

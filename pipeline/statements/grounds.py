@@ -1,0 +1,83 @@
+"""What a decision rests on: the rules that acted, and the findings behind them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from pipeline.events import MediaDecided
+from pipeline.events.values import Action, Family, Region, RuleHit, Signal, SignalStatus
+
+GENERATED: Final = frozenset(
+    {
+        Family.FACE_SYNTHESIS,
+        Family.IMAGE_SYNTHESIS,
+        Family.VOICE_CLONE,
+        Family.GENERATOR_METADATA,
+        Family.PROVENANCE,
+    }
+)
+"""A model made the picture, the face, the voice, or the file says so."""
+
+MANIPULATED: Final = frozenset(
+    {
+        Family.FACE_SWAP,
+        Family.LIP_SYNC,
+        Family.REENACTMENT,
+        Family.EYES_AND_HEAD,
+        Family.LIGHTING,
+        Family.LOCAL_EDIT,
+        Family.STYLE_TRANSFER,
+    }
+)
+"""A model changed what was there."""
+
+EDITED: Final = frozenset({Family.SPLICE})
+"""Joined or cut; it takes no model."""
+
+SYNTHETIC: Final = GENERATED | MANIPULATED
+"""What makes media synthetic in the sense of the DSA's statements."""
+
+MORE_LIKELY_THAN_NOT: Final = 0.5
+"""Of a calibrated probability: where something is rather so than not."""
+
+_OF_FIELD = {family.value: family for family in Family}
+
+
+def acted(decided: MediaDecided, action: Action, region: Region | None = None) -> tuple[RuleHit, ...]:
+    """The hits behind an action, in the trace's order; with a region, those that apply there."""
+    return tuple(
+        hit
+        for hit in decided.decision.trace
+        if hit.acts and hit.action is action and (region is None or not hit.regions or region in hit.regions)
+    )
+
+
+def relied_on(decided: MediaDecided, hits: Iterable[RuleHit]) -> frozenset[Family]:
+    """The families whose findings made these rules fire.
+
+    A rule may look at several; the trace names the first that crossed its threshold, and of the others those count
+    that were judged and are rather there than not.
+    """
+    found: set[Family] = set()
+    likely = {signal.family for signal in decided.signals if _likely(signal)}
+    for hit in hits:
+        if hit.fail_mode:
+            continue
+        found |= {hit.family} if hit.family is not None else set()
+        looked_at = {_OF_FIELD.get(saw.field.partition(".")[0]) for saw in hit.saw}
+        found |= {family for family in looked_at if family in likely}
+    return frozenset(found)
+
+
+def likely_families(signals: Iterable[Signal]) -> frozenset[Family]:
+    """Families that were judged and are rather there than not, hints aside."""
+    return frozenset(signal.family for signal in signals if _likely(signal) and not signal.advisory)
+
+
+def _likely(signal: Signal) -> bool:
+    return (
+        signal.status is SignalStatus.SCORED
+        and signal.probability is not None
+        and signal.probability > MORE_LIKELY_THAN_NOT
+    )

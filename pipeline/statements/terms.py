@@ -1,0 +1,378 @@
+"""The closed sets of the DSA Transparency Database, and a check of a policy's harms against them.
+
+Source: the database's published API documentation, version 2 of the schema (in force since 1 July 2025, when
+Implementing Regulation (EU) 2024/2835 brought its categories and keywords):
+transparency.dsa.ec.europa.eu/page/api-documentation.
+Which keyword belongs to which category: Annex II of that regulation. The database itself takes any keyword with any
+category, and so does this check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Final
+
+from pipeline.policy.rules import Ground, Harm
+
+
+class Visibility(StrEnum):
+    """`decision_visibility`: what was done to the content."""
+
+    REMOVED = "DECISION_VISIBILITY_CONTENT_REMOVED"
+    DISABLED = "DECISION_VISIBILITY_CONTENT_DISABLED"
+    DEMOTED = "DECISION_VISIBILITY_CONTENT_DEMOTED"
+    AGE_RESTRICTED = "DECISION_VISIBILITY_CONTENT_AGE_RESTRICTED"
+    INTERACTION_RESTRICTED = "DECISION_VISIBILITY_CONTENT_INTERACTION_RESTRICTED"
+    LABELLED = "DECISION_VISIBILITY_CONTENT_LABELLED"
+    OTHER = "DECISION_VISIBILITY_OTHER"
+
+
+class Monetary(StrEnum):
+    """`decision_monetary`. Unmask takes no such decisions."""
+
+    SUSPENSION = "DECISION_MONETARY_SUSPENSION"
+    TERMINATION = "DECISION_MONETARY_TERMINATION"
+    OTHER = "DECISION_MONETARY_OTHER"
+
+
+class Provision(StrEnum):
+    """`decision_provision`. Unmask takes no such decisions."""
+
+    PARTIAL_SUSPENSION = "DECISION_PROVISION_PARTIAL_SUSPENSION"
+    TOTAL_SUSPENSION = "DECISION_PROVISION_TOTAL_SUSPENSION"
+    PARTIAL_TERMINATION = "DECISION_PROVISION_PARTIAL_TERMINATION"
+    TOTAL_TERMINATION = "DECISION_PROVISION_TOTAL_TERMINATION"
+
+
+class Account(StrEnum):
+    """`decision_account`. Unmask takes no such decisions."""
+
+    SUSPENDED = "DECISION_ACCOUNT_SUSPENDED"
+    TERMINATED = "DECISION_ACCOUNT_TERMINATED"
+
+
+class AccountType(StrEnum):
+    """`account_type`. Unmask is not told."""
+
+    BUSINESS = "ACCOUNT_TYPE_BUSINESS"
+    PRIVATE = "ACCOUNT_TYPE_PRIVATE"
+
+
+class DecisionGround(StrEnum):
+    """`decision_ground`: a law, or the platform's own terms."""
+
+    ILLEGAL = "DECISION_GROUND_ILLEGAL_CONTENT"
+    INCOMPATIBLE = "DECISION_GROUND_INCOMPATIBLE_CONTENT"
+
+
+class ContentType(StrEnum):
+    """`content_type`: a video that a model made is both `VIDEO` and `SYNTHETIC_MEDIA`."""
+
+    APP = "CONTENT_TYPE_APP"
+    AUDIO = "CONTENT_TYPE_AUDIO"
+    IMAGE = "CONTENT_TYPE_IMAGE"
+    PRODUCT = "CONTENT_TYPE_PRODUCT"
+    SYNTHETIC_MEDIA = "CONTENT_TYPE_SYNTHETIC_MEDIA"
+    TEXT = "CONTENT_TYPE_TEXT"
+    VIDEO = "CONTENT_TYPE_VIDEO"
+    OTHER = "CONTENT_TYPE_OTHER"
+
+
+class SourceType(StrEnum):
+    """`source_type`: what led to the investigation."""
+
+    ARTICLE_16 = "SOURCE_ARTICLE_16"
+    TRUSTED_FLAGGER = "SOURCE_TRUSTED_FLAGGER"
+    OTHER_NOTIFICATION = "SOURCE_TYPE_OTHER_NOTIFICATION"
+    VOLUNTARY = "SOURCE_VOLUNTARY"
+
+
+class AutomatedDecision(StrEnum):
+    """`automated_decision`: who decided, once the content had been found."""
+
+    FULLY = "AUTOMATED_DECISION_FULLY"
+    PARTIALLY = "AUTOMATED_DECISION_PARTIALLY"
+    NOT_AUTOMATED = "AUTOMATED_DECISION_NOT_AUTOMATED"
+
+
+class YesNo(StrEnum):
+    """How the database writes a truth."""
+
+    YES = "Yes"
+    NO = "No"
+
+
+class Category(StrEnum):
+    """`category`, `category_addition`."""
+
+    ANIMAL_WELFARE = "STATEMENT_CATEGORY_ANIMAL_WELFARE"
+    CONSUMER_INFORMATION = "STATEMENT_CATEGORY_CONSUMER_INFORMATION"
+    CYBER_VIOLENCE = "STATEMENT_CATEGORY_CYBER_VIOLENCE"
+    CYBER_VIOLENCE_AGAINST_WOMEN = "STATEMENT_CATEGORY_CYBER_VIOLENCE_AGAINST_WOMEN"
+    DATA_PROTECTION = "STATEMENT_CATEGORY_DATA_PROTECTION_AND_PRIVACY_VIOLATIONS"
+    SPEECH = "STATEMENT_CATEGORY_ILLEGAL_OR_HARMFUL_SPEECH"
+    INTELLECTUAL_PROPERTY = "STATEMENT_CATEGORY_INTELLECTUAL_PROPERTY_INFRINGEMENTS"
+    CIVIC_DISCOURSE = "STATEMENT_CATEGORY_NEGATIVE_EFFECTS_ON_CIVIC_DISCOURSE_OR_ELECTIONS"
+    NOT_SPECIFIED_NOTICE = "STATEMENT_CATEGORY_NOT_SPECIFIED_NOTICE"
+    OTHER_VIOLATION = "STATEMENT_CATEGORY_OTHER_VIOLATION_TC"
+    MINORS = "STATEMENT_CATEGORY_PROTECTION_OF_MINORS"
+    PUBLIC_SECURITY = "STATEMENT_CATEGORY_RISK_FOR_PUBLIC_SECURITY"
+    SCAMS_AND_FRAUD = "STATEMENT_CATEGORY_SCAMS_AND_FRAUD"
+    SELF_HARM = "STATEMENT_CATEGORY_SELF_HARM"
+    UNSAFE_PRODUCTS = "STATEMENT_CATEGORY_UNSAFE_AND_PROHIBITED_PRODUCTS"
+    VIOLENCE = "STATEMENT_CATEGORY_VIOLENCE"
+
+
+class Keyword(StrEnum):
+    """`category_specification`."""
+
+    ADULT_SEXUAL_MATERIAL = "KEYWORD_ADULT_SEXUAL_MATERIAL"
+    AGE_SPECIFIC_RESTRICTIONS = "KEYWORD_AGE_SPECIFIC_RESTRICTIONS"
+    AGE_SPECIFIC_RESTRICTIONS_MINORS = "KEYWORD_AGE_SPECIFIC_RESTRICTIONS_MINORS"
+    ANIMAL_HARM = "KEYWORD_ANIMAL_HARM"
+    BIOMETRIC_DATA_BREACH = "KEYWORD_BIOMETRIC_DATA_BREACH"
+    BULLYING_AGAINST_GIRLS = "KEYWORD_BULLYING_AGAINST_GIRLS"
+    CHILD_SEXUAL_ABUSE_MATERIAL = "KEYWORD_CHILD_SEXUAL_ABUSE_MATERIAL"
+    CHILD_SEXUAL_ABUSE_MATERIAL_DEEPFAKE = "KEYWORD_CHILD_SEXUAL_ABUSE_MATERIAL_DEEPFAKE"
+    CONTENT_PROMOTING_EATING_DISORDERS = "KEYWORD_CONTENT_PROMOTING_EATING_DISORDERS"
+    COORDINATED_HARM = "KEYWORD_COORDINATED_HARM"
+    COPYRIGHT_INFRINGEMENT = "KEYWORD_COPYRIGHT_INFRINGEMENT"
+    CYBER_BULLYING_INTIMIDATION = "KEYWORD_CYBER_BULLYING_INTIMIDATION"
+    CYBER_HARASSMENT = "KEYWORD_CYBER_HARASSMENT"
+    CYBER_HARASSMENT_AGAINST_WOMEN = "KEYWORD_CYBER_HARASSMENT_AGAINST_WOMEN"
+    CYBER_INCITEMENT = "KEYWORD_CYBER_INCITEMENT"
+    CYBER_STALKING = "KEYWORD_CYBER_STALKING"
+    CYBER_STALKING_AGAINST_WOMEN = "KEYWORD_CYBER_STALKING_AGAINST_WOMEN"
+    DATA_FALSIFICATION = "KEYWORD_DATA_FALSIFICATION"
+    DEFAMATION = "KEYWORD_DEFAMATION"
+    DESIGN_INFRINGEMENT = "KEYWORD_DESIGN_INFRINGEMENT"
+    DISCRIMINATION = "KEYWORD_DISCRIMINATION"
+    FEMALE_GENDERED_DISINFORMATION = "KEYWORD_FEMALE_GENDERED_DISINFORMATION"
+    GEOGRAPHICAL_REQUIREMENTS = "KEYWORD_GEOGRAPHICAL_REQUIREMENTS"
+    GEOGRAPHIC_INDICATIONS_INFRINGEMENT = "KEYWORD_GEOGRAPHIC_INDICATIONS_INFRINGEMENT"
+    GOODS_SERVICES_NOT_PERMITTED = "KEYWORD_GOODS_SERVICES_NOT_PERMITTED"
+    GROOMING_SEXUAL_ENTICEMENT_MINORS = "KEYWORD_GROOMING_SEXUAL_ENTICEMENT_MINORS"
+    HATE_SPEECH = "KEYWORD_HATE_SPEECH"
+    HIDDEN_ADVERTISEMENT = "KEYWORD_HIDDEN_ADVERTISEMENT"
+    HUMAN_EXPLOITATION = "KEYWORD_HUMAN_EXPLOITATION"
+    HUMAN_TRAFFICKING = "KEYWORD_HUMAN_TRAFFICKING"
+    ILLEGAL_ORGANIZATIONS = "KEYWORD_ILLEGAL_ORGANIZATIONS"
+    IMPERSONATION_ACCOUNT_HIJACKING = "KEYWORD_IMPERSONATION_ACCOUNT_HIJACKING"
+    INAUTHENTIC_ACCOUNTS = "KEYWORD_INAUTHENTIC_ACCOUNTS"
+    INAUTHENTIC_LISTINGS = "KEYWORD_INAUTHENTIC_LISTINGS"
+    INAUTHENTIC_USER_REVIEWS = "KEYWORD_INAUTHENTIC_USER_REVIEWS"
+    INCITEMENT_AGAINST_WOMEN = "KEYWORD_INCITEMENT_AGAINST_WOMEN"
+    INCITEMENT_VIOLENCE_HATRED = "KEYWORD_INCITEMENT_VIOLENCE_HATRED"
+    INSUFFICIENT_INFORMATION_ON_TRADERS = "KEYWORD_INSUFFICIENT_INFORMATION_ON_TRADERS"
+    LANGUAGE_REQUIREMENTS = "KEYWORD_LANGUAGE_REQUIREMENTS"
+    MISINFORMATION_DISINFORMATION = "KEYWORD_MISINFORMATION_DISINFORMATION"
+    MISLEADING_INFO_CONSUMER_RIGHTS = "KEYWORD_MISLEADING_INFO_CONSUMER_RIGHTS"
+    MISLEADING_INFO_GOODS_SERVICES = "KEYWORD_MISLEADING_INFO_GOODS_SERVICES"
+    MISSING_PROCESSING_GROUND = "KEYWORD_MISSING_PROCESSING_GROUND"
+    NONCOMPLIANCE_PRICING = "KEYWORD_NONCOMPLIANCE_PRICING"
+    NON_CONSENSUAL_IMAGE_SHARING = "KEYWORD_NON_CONSENSUAL_IMAGE_SHARING"
+    NON_CONSENSUAL_IMAGE_SHARING_AGAINST_WOMEN = "KEYWORD_NON_CONSENSUAL_IMAGE_SHARING_AGAINST_WOMEN"
+    NON_CONSENSUAL_MATERIAL_DEEPFAKE = "KEYWORD_NON_CONSENSUAL_MATERIAL_DEEPFAKE"
+    NON_CONSENSUAL_MATERIAL_DEEPFAKE_AGAINST_WOMEN = "KEYWORD_NON_CONSENSUAL_MATERIAL_DEEPFAKE_AGAINST_WOMEN"
+    NUDITY = "KEYWORD_NUDITY"
+    OTHER = "KEYWORD_OTHER"
+    PATENT_INFRINGEMENT = "KEYWORD_PATENT_INFRINGEMENT"
+    PHISHING = "KEYWORD_PHISHING"
+    PROHIBITED_PRODUCTS = "KEYWORD_PROHIBITED_PRODUCTS"
+    PYRAMID_SCHEMES = "KEYWORD_PYRAMID_SCHEMES"
+    RIGHT_TO_BE_FORGOTTEN = "KEYWORD_RIGHT_TO_BE_FORGOTTEN"
+    RISK_ENVIRONMENTAL_DAMAGE = "KEYWORD_RISK_ENVIRONMENTAL_DAMAGE"
+    RISK_PUBLIC_HEALTH = "KEYWORD_RISK_PUBLIC_HEALTH"
+    SELF_MUTILATION = "KEYWORD_SELF_MUTILATION"
+    STALKING = "KEYWORD_STALKING"
+    SUICIDE = "KEYWORD_SUICIDE"
+    TERRORIST_CONTENT = "KEYWORD_TERRORIST_CONTENT"
+    TRADEMARK_INFRINGEMENT = "KEYWORD_TRADEMARK_INFRINGEMENT"
+    TRADE_SECRET_INFRINGEMENT = "KEYWORD_TRADE_SECRET_INFRINGEMENT"  # noqa: S105 (no password)
+    TRAFFICKING_WOMEN_GIRLS = "KEYWORD_TRAFFICKING_WOMEN_GIRLS"
+    UNLAWFUL_SALE_ANIMALS = "KEYWORD_UNLAWFUL_SALE_ANIMALS"
+    UNSAFE_CHALLENGES = "KEYWORD_UNSAFE_CHALLENGES"
+    UNSAFE_PRODUCTS = "KEYWORD_UNSAFE_PRODUCTS"
+    VIOLATION_EU_LAW = "KEYWORD_VIOLATION_EU_LAW"
+    VIOLATION_NATIONAL_LAW = "KEYWORD_VIOLATION_NATIONAL_LAW"
+
+
+KEYWORDS_OF: Final[Mapping[Category, frozenset[Keyword]]] = {
+    Category.ANIMAL_WELFARE: frozenset({Keyword.ANIMAL_HARM, Keyword.UNLAWFUL_SALE_ANIMALS}),
+    Category.CONSUMER_INFORMATION: frozenset(
+        {
+            Keyword.HIDDEN_ADVERTISEMENT,
+            Keyword.INSUFFICIENT_INFORMATION_ON_TRADERS,
+            Keyword.MISLEADING_INFO_CONSUMER_RIGHTS,
+            Keyword.MISLEADING_INFO_GOODS_SERVICES,
+            Keyword.NONCOMPLIANCE_PRICING,
+        }
+    ),
+    Category.CYBER_VIOLENCE: frozenset(
+        {
+            Keyword.CYBER_BULLYING_INTIMIDATION,
+            Keyword.CYBER_HARASSMENT,
+            Keyword.CYBER_INCITEMENT,
+            Keyword.CYBER_STALKING,
+            Keyword.NON_CONSENSUAL_IMAGE_SHARING,
+            Keyword.NON_CONSENSUAL_MATERIAL_DEEPFAKE,
+        }
+    ),
+    Category.CYBER_VIOLENCE_AGAINST_WOMEN: frozenset(
+        {
+            Keyword.BULLYING_AGAINST_GIRLS,
+            Keyword.CYBER_HARASSMENT_AGAINST_WOMEN,
+            Keyword.CYBER_STALKING_AGAINST_WOMEN,
+            Keyword.FEMALE_GENDERED_DISINFORMATION,
+            Keyword.INCITEMENT_AGAINST_WOMEN,
+            Keyword.NON_CONSENSUAL_IMAGE_SHARING_AGAINST_WOMEN,
+            Keyword.NON_CONSENSUAL_MATERIAL_DEEPFAKE_AGAINST_WOMEN,
+        }
+    ),
+    Category.DATA_PROTECTION: frozenset(
+        {
+            Keyword.BIOMETRIC_DATA_BREACH,
+            Keyword.DATA_FALSIFICATION,
+            Keyword.MISSING_PROCESSING_GROUND,
+            Keyword.RIGHT_TO_BE_FORGOTTEN,
+        }
+    ),
+    Category.SPEECH: frozenset({Keyword.DEFAMATION, Keyword.DISCRIMINATION, Keyword.HATE_SPEECH}),
+    Category.INTELLECTUAL_PROPERTY: frozenset(
+        {
+            Keyword.COPYRIGHT_INFRINGEMENT,
+            Keyword.DESIGN_INFRINGEMENT,
+            Keyword.GEOGRAPHIC_INDICATIONS_INFRINGEMENT,
+            Keyword.PATENT_INFRINGEMENT,
+            Keyword.TRADE_SECRET_INFRINGEMENT,
+            Keyword.TRADEMARK_INFRINGEMENT,
+        }
+    ),
+    Category.CIVIC_DISCOURSE: frozenset(
+        {Keyword.MISINFORMATION_DISINFORMATION, Keyword.VIOLATION_EU_LAW, Keyword.VIOLATION_NATIONAL_LAW}
+    ),
+    Category.MINORS: frozenset(
+        {
+            Keyword.AGE_SPECIFIC_RESTRICTIONS_MINORS,
+            Keyword.CHILD_SEXUAL_ABUSE_MATERIAL,
+            Keyword.CHILD_SEXUAL_ABUSE_MATERIAL_DEEPFAKE,
+            Keyword.GROOMING_SEXUAL_ENTICEMENT_MINORS,
+            Keyword.UNSAFE_CHALLENGES,
+        }
+    ),
+    Category.PUBLIC_SECURITY: frozenset(
+        {
+            Keyword.ILLEGAL_ORGANIZATIONS,
+            Keyword.RISK_ENVIRONMENTAL_DAMAGE,
+            Keyword.RISK_PUBLIC_HEALTH,
+            Keyword.TERRORIST_CONTENT,
+        }
+    ),
+    Category.SCAMS_AND_FRAUD: frozenset(
+        {
+            Keyword.IMPERSONATION_ACCOUNT_HIJACKING,
+            Keyword.INAUTHENTIC_ACCOUNTS,
+            Keyword.INAUTHENTIC_LISTINGS,
+            Keyword.INAUTHENTIC_USER_REVIEWS,
+            Keyword.PHISHING,
+            Keyword.PYRAMID_SCHEMES,
+        }
+    ),
+    Category.SELF_HARM: frozenset(
+        {Keyword.CONTENT_PROMOTING_EATING_DISORDERS, Keyword.SELF_MUTILATION, Keyword.SUICIDE}
+    ),
+    Category.UNSAFE_PRODUCTS: frozenset({Keyword.PROHIBITED_PRODUCTS, Keyword.UNSAFE_PRODUCTS}),
+    Category.VIOLENCE: frozenset(
+        {
+            Keyword.COORDINATED_HARM,
+            Keyword.HUMAN_EXPLOITATION,
+            Keyword.HUMAN_TRAFFICKING,
+            Keyword.INCITEMENT_VIOLENCE_HATRED,
+            Keyword.TRAFFICKING_WOMEN_GIRLS,
+        }
+    ),
+    Category.OTHER_VIOLATION: frozenset(
+        {
+            Keyword.ADULT_SEXUAL_MATERIAL,
+            Keyword.AGE_SPECIFIC_RESTRICTIONS,
+            Keyword.GEOGRAPHICAL_REQUIREMENTS,
+            Keyword.GOODS_SERVICES_NOT_PERMITTED,
+            Keyword.LANGUAGE_REQUIREMENTS,
+            Keyword.NUDITY,
+        }
+    ),
+    Category.NOT_SPECIFIED_NOTICE: frozenset(),
+}
+"""Which keywords specify which category. `STALKING` is left over from the first version and belongs to none, `OTHER` to
+all."""
+
+
+class Country(StrEnum):
+    """`territorial_scope`: the European Economic Area, ISO 3166-1 alpha-2."""
+
+    AT = "AT"
+    BE = "BE"
+    BG = "BG"
+    CY = "CY"
+    CZ = "CZ"
+    DE = "DE"
+    DK = "DK"
+    EE = "EE"
+    ES = "ES"
+    FI = "FI"
+    FR = "FR"
+    GR = "GR"
+    HR = "HR"
+    HU = "HU"
+    IE = "IE"
+    IS = "IS"
+    IT = "IT"
+    LI = "LI"
+    LT = "LT"
+    LU = "LU"
+    LV = "LV"
+    MT = "MT"
+    NL = "NL"
+    NO = "NO"
+    PL = "PL"
+    PT = "PT"
+    RO = "RO"
+    SE = "SE"
+    SI = "SI"
+    SK = "SK"
+
+
+EEA: Final = tuple(Country)
+
+_CATEGORIES = frozenset(Category)
+_KEYWORDS = frozenset(Keyword)
+
+
+def check_harms(harms: Mapping[str, Harm]) -> list[tuple[str, str]]:
+    """(harm, why) of everything in a policy's harms that the database would refuse, in the policy's order."""
+    return [(name, why) for name, harm in harms.items() for why in _wrong(harm)]
+
+
+def _wrong(harm: Harm) -> Iterable[str]:
+    if harm.category not in _CATEGORIES:
+        yield f"the DSA Transparency Database has no category {harm.category}{_like(harm.category, Category)}"
+    for keyword in harm.keywords:
+        if keyword not in _KEYWORDS:
+            yield f"the DSA Transparency Database has no keyword {keyword}{_like(keyword, Keyword)}"
+    if len(set(harm.keywords)) < len(harm.keywords):
+        yield "a keyword is given twice"
+    if harm.ground is Ground.ILLEGAL and not harm.rule_text.strip():
+        yield "`ground: illegal` needs `rule_text`: which law"
+
+
+def additions(category: str, keywords: Iterable[str]) -> tuple[Category, ...]:
+    """The other categories that keywords belong to."""
+    wanted = frozenset(keywords)
+    return tuple(other for other, own in KEYWORDS_OF.items() if other != category and wanted & own)
+
+
+def _like(word: str, among: Iterable[str]) -> str:
+    found = get_close_matches(word, [str(each) for each in among], n=1)
+    return f"; {found[0]}?" if found else ""
