@@ -2,7 +2,8 @@
 
 Every upload (media_id and round) has exactly one final outcome, or a provisional one with an open review task, or one
 dead letter, and never two different final outcomes in a round. Beyond that: nothing is final without a cause, what
-nobody could read is buried, and topics and ledger tell the same story.
+nobody could read is buried, every request of a person shown is answered, at the end too, and topics and ledger tell the
+same story.
 
 Facts come in any order, each as small as the check allows: memory goes with the number of uploads, not with the size
 of their events. `audit_facts.py` reads them.
@@ -18,9 +19,19 @@ from uuid import UUID
 
 from pipeline.events import DecidedBy, OutcomeStatus
 from pipeline.events.ids import task_id as task_id_of
+from pipeline.events.subject import AnswerStatus
 from pipeline.events.values import Action
 from pipeline.ledger.port import TaskState
-from pipeline.topology import DEAD_LETTER, DECIDED, ENFORCED, REVIEW_DECIDED, REVIEW_REQUESTED, UPLOADED
+from pipeline.topology import (
+    DEAD_LETTER,
+    DECIDED,
+    ENFORCED,
+    REVIEW_DECIDED,
+    REVIEW_REQUESTED,
+    SUBJECT_ANSWERED,
+    SUBJECT_REQUESTED,
+    UPLOADED,
+)
 
 # --- facts -----------------------------------------------------------------------------------------------------------
 # `at`: seconds since the epoch, when the record was written.
@@ -42,13 +53,14 @@ class Uploaded(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """It was decided. `failed`: because it could not be judged."""
+    """It was decided. `failed`: because it could not be judged. `request`: of a person shown, that opened the round."""
 
     media_id: str
     round: int
     at: float
     where: Where
     failed: bool = False
+    request: str | None = None
 
 
 class Asked(NamedTuple):
@@ -90,6 +102,34 @@ class Enforced(NamedTuple):
     answer: Answer
 
 
+class Requested(NamedTuple):
+    """A person shown asked. `place`: partition and offset of the record; None where the ledger says so."""
+
+    request: str
+    at: float
+    place: tuple[int, int] | None = None
+
+
+class Reopened(NamedTuple):
+    """The ledger says that a request opened this round. `final`: it, or a later round of the upload, is final."""
+
+    request: str
+    media_id: str
+    round: int
+    at: float
+    final: bool
+
+
+class Answered(NamedTuple):
+    """A request was answered. `content` is a digest of everything in it but the time."""
+
+    request: str
+    status: AnswerStatus
+    at: float
+    where: Where
+    content: int
+
+
 class Malformed(NamedTuple):
     """A record that is no event of its topic. `read`: some agent reads that topic, and has to bury it."""
 
@@ -121,7 +161,9 @@ class Incomplete(NamedTuple):
     topic: str
 
 
-Fact = Uploaded | Decided | Asked | Reviewed | Enforced | Malformed | Buried | Incomplete
+Fact = (
+    Uploaded | Decided | Asked | Reviewed | Enforced | Requested | Reopened | Answered | Malformed | Buried | Incomplete
+)
 
 
 # --- report ----------------------------------------------------------------------------------------------------------
@@ -142,6 +184,9 @@ class Violation(StrEnum):
     OUTCOME_NOT_PUBLISHED = "outcome_not_published"
     OUTCOME_NOT_RECORDED = "outcome_not_recorded"
     OUTCOME_DIFFERS = "outcome_differs"
+    REQUEST_UNANSWERED = "request_unanswered"
+    UNKNOWN_REQUEST = "unknown_request"
+    ANSWER_DIFFERS = "answer_differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +207,12 @@ class Finding:
 class Counts:
     """How many distinct ones there are. `final` to `buried_only` say how the uploads stand; `pending` were not judged.
 
-    `superseded`: provisional, and a later round took the question over.
+    `reopened`: rounds that a request of a person shown opened, counted like uploads. `superseded`: provisional, and a
+    later round took the question over.
     """
 
     uploads: int = 0
+    reopened: int = 0
     final: int = 0
     waiting: int = 0
     superseded: int = 0
@@ -174,6 +221,7 @@ class Counts:
     dead_letters: int = 0
     malformed: int = 0
     reviews: int = 0
+    requests: int = 0
 
 
 @dataclass(slots=True)
@@ -185,11 +233,14 @@ class Duplicates:
     asked: int = 0
     reviewed: int = 0
     enforced: int = 0
+    requested: int = 0
+    answered: int = 0
     dead_letters: int = 0
 
     @property
     def total(self) -> int:
-        return self.uploaded + self.decided + self.asked + self.reviewed + self.enforced + self.dead_letters
+        records = self.uploaded + self.decided + self.asked + self.reviewed + self.enforced
+        return records + self.requested + self.answered + self.dead_letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +270,8 @@ class _Seen:
     ASKED = 16
     YOUNG = 32
     LEDGER_DECIDED = 64
+    REOPENED = 128
+    OPENED = UPLOADED | REOPENED
 
 
 class _Case:
@@ -236,11 +289,25 @@ class _Case:
 
 
 @dataclass(slots=True)
+class _Request:
+    """What is known of one request. Answers by status: the digests that were seen."""
+
+    asked: set[tuple[int, int]] = field(default_factory=set)
+    recorded: bool = False
+    open: bool = False
+    reopened: list[tuple[str, int]] = field(default_factory=list)
+    told: dict[AnswerStatus, set[int]] = field(default_factory=dict)
+    noted: dict[AnswerStatus, int] = field(default_factory=dict)
+    young: bool = False
+
+
+@dataclass(slots=True)
 class _File:
     """Everything that was read."""
 
     until: float | None
     cases: dict[tuple[str, int], _Case] = field(default_factory=dict)
+    requests: dict[str, _Request] = field(default_factory=dict)
     reviewed: set[int] = field(default_factory=set)
     reviewed_recorded: set[int] = field(default_factory=set)
     young_reviews: set[int] = field(default_factory=set)
@@ -263,6 +330,11 @@ class _File:
             case.seen |= _Seen.YOUNG
         return case
 
+    def request(self, request_id: str, at: float) -> _Request:
+        request = self.requests.setdefault(request_id, _Request())
+        request.young |= self.young(at)
+        return request
+
 
 def audit(facts: Iterable[Fact], *, until: float | None = None) -> AuditReport:
     """Judge the facts.
@@ -278,13 +350,14 @@ def audit(facts: Iterable[Fact], *, until: float | None = None) -> AuditReport:
     published_later = _latest(file.cases) if ENFORCED in file.incomplete else {}
     for (media_id, round_), case in file.cases.items():
         if case.seen & _Seen.YOUNG:
-            file.counts.pending += bool(case.seen & _Seen.UPLOADED)
+            file.counts.pending += bool(case.seen & _Seen.OPENED)
             continue
         latest = published_later.get(media_id, (0, False))
         for kind, words in _check(media_id, round_, case, latest, file):
             file.findings.append(Finding(kind, words, media_id, round_))
     file.findings.extend(_unread(file))
     file.findings.extend(_unsettled(file))
+    file.findings.extend(_unanswered(file))
     order = sorted(
         set(file.findings), key=lambda found: (found.media_id or "", found.round or 0, found.kind, found.words)
     )
@@ -300,10 +373,13 @@ def _take(fact: Fact, file: _File) -> None:
             else:
                 file.counts.uploads += 1
             case.seen |= _Seen.UPLOADED
-        case Decided(media_id, round_, at, Where.TOPIC, failed):
+        case Decided(media_id, round_, at, Where.TOPIC, failed, request):
             case = file.case(media_id, round_, at)
             file.duplicates.decided += bool(case.seen & _Seen.DECIDED)
-            case.seen |= _Seen.DECIDED | (_Seen.FAILED if failed else 0)
+            # What was re-opened was judged before, and buried then if it had to be.
+            case.seen |= _Seen.DECIDED | (_Seen.FAILED if failed and request is None else 0)
+            if request is not None:
+                _reopen(request, media_id, round_, at, file)
         case Decided(media_id, round_, at, Where.LEDGER):
             file.case(media_id, round_, at).seen |= _Seen.LEDGER_DECIDED
         case Asked(media_id, round_, at, None):
@@ -324,6 +400,21 @@ def _take(fact: Fact, file: _File) -> None:
             file.reviewed_recorded.add(task.int)
         case Enforced():
             _take_outcome(fact, file)
+        case Requested(request, at, None):
+            file.request(request, at).recorded = True
+        case Requested(request, at, (partition, offset)):
+            asked = file.request(request, at).asked
+            file.duplicates.requested += bool(asked)
+            asked.add((partition, offset))
+        case Reopened(request, media_id, round_, at, final):
+            file.request(request, at).open |= not final
+            _reopen(request, media_id, round_, at, file)
+        case Answered(request, status, at, Where.TOPIC, content):
+            told = file.request(request, at).told
+            file.duplicates.answered += status in told
+            told.setdefault(status, set()).add(content)
+        case Answered(request, status, at, Where.LEDGER, content):
+            file.request(request, at).noted[status] = content
         case Malformed():
             file.malformed.append(fact)
             file.counts.malformed += 1
@@ -337,6 +428,13 @@ def _take(fact: Fact, file: _File) -> None:
                 file.case(media_id, round_, at).seen |= _Seen.BURIED
         case Incomplete(topic):
             file.incomplete.add(topic)
+
+
+def _reopen(request: str, media_id: str, round_: int, at: float, file: _File) -> None:
+    case = file.case(media_id, round_, at)
+    file.counts.reopened += not case.seen & _Seen.REOPENED
+    case.seen |= _Seen.REOPENED
+    file.request(request, at).reopened.append((media_id, round_))
 
 
 def _take_outcome(fact: Enforced, file: _File) -> None:
@@ -394,7 +492,7 @@ def _check(
     yield from _answered(case, final, provisional, file)
     yield from _caused(media_id, round_, case, final, provisional, file)
 
-    if not seen & _Seen.UPLOADED and UPLOADED not in file.incomplete and _came_of_an_upload(case):
+    if not seen & _Seen.OPENED and UPLOADED not in file.incomplete and _came_of_an_upload(case):
         yield Violation.UNKNOWN_UPLOAD, "there are results, and no such upload"
     if seen & _Seen.FAILED and not seen & _Seen.BURIED and DEAD_LETTER not in file.incomplete:
         yield Violation.NOT_BURIED, "it could not be judged, and there is no dead letter"
@@ -412,7 +510,7 @@ def _answered(
     case: _Case, final: Answer | None, provisional: Answer | None, file: _File
 ) -> Iterator[tuple[Violation, str]]:
     """It is final, or waits for a person, or is buried."""
-    uploaded = bool(case.seen & _Seen.UPLOADED)
+    uploaded = bool(case.seen & _Seen.OPENED)
     if final is not None:
         file.counts.final += uploaded
     elif provisional is not None and case.task is TaskState.OPEN:
@@ -481,3 +579,36 @@ def _unsettled(file: _File) -> Iterator[Finding]:
         task = task_id_of(media_id, round_).int
         if task in file.reviewed and task not in file.young_reviews:
             yield Finding(Violation.REVIEW_NOT_SETTLED, "reviewed, but the task is still open", media_id, round_)
+
+
+def _unanswered(file: _File) -> Iterator[Finding]:
+    """Requests of persons shown that got no answer, or not the one on record, and rounds that nobody asked for."""
+    for name, request in file.requests.items():
+        if request.young:
+            continue
+        file.counts.requests += bool(request.asked)
+        for kind, words in _wrong_with(request, file):
+            yield Finding(kind, f"request {name}: {words}")
+
+
+def _wrong_with(request: _Request, file: _File) -> Iterator[tuple[Violation, str]]:
+    told, noted = request.told, request.noted
+    all_told = SUBJECT_ANSWERED not in file.incomplete
+    buried = any((SUBJECT_REQUESTED, *place) in file.buried for place in request.asked)
+    if not told and not (noted and not all_told) and not (buried and not request.recorded):
+        yield Violation.REQUEST_UNANSWERED, "there is no answer"
+    for status, contents in told.items():
+        if len(contents) > 1:
+            yield Violation.CONTRADICTION, f"{len(contents)} different answers `{status}`"
+        elif status not in noted:
+            yield Violation.ANSWER_DIFFERS, f"the answer `{status}` was published, and the ledger does not have it"
+        elif noted[status] not in contents:
+            yield Violation.ANSWER_DIFFERS, f"the answer `{status}` is another in the topic than in the ledger"
+    for status in noted.keys() - told.keys():
+        if all_told:
+            yield Violation.REQUEST_UNANSWERED, f"the answer `{status}` is in the ledger and was never published"
+    if AnswerStatus.RECEIVED in noted and not request.open and AnswerStatus.DONE not in noted:
+        yield Violation.REQUEST_UNANSWERED, "all that it re-opened is final, and nobody was told"
+    if not request.asked and SUBJECT_REQUESTED not in file.incomplete:
+        what = f"{len(set(request.reopened))} rounds were opened" if request.reopened else "it was answered"
+        yield Violation.UNKNOWN_REQUEST, f"{what}, and nobody asked"

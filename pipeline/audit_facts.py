@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline.audit import (
     Answer,
+    Answered,
     Asked,
     AuditReport,
     Buried,
@@ -19,6 +20,8 @@ from pipeline.audit import (
     Fact,
     Incomplete,
     Malformed,
+    Reopened,
+    Requested,
     Reviewed,
     Uploaded,
     Where,
@@ -32,21 +35,34 @@ from pipeline.events import (
     MediaUploaded,
     ReviewDecided,
     ReviewRequested,
+    SubjectAnswered,
+    SubjectRequested,
 )
 from pipeline.events.cloudevents import round_of
 from pipeline.events.codec import MalformedEvent, decode
 from pipeline.ledger.ledger import Ledger
 from pipeline.scan import IDLE_SECONDS, Scan, Stored, existing_topics
-from pipeline.topology import DEAD_LETTER, DECIDED, ENFORCED, REVIEW_DECIDED, REVIEW_REQUESTED, UPLOADED
+from pipeline.topology import (
+    DEAD_LETTER,
+    DECIDED,
+    ENFORCED,
+    REVIEW_DECIDED,
+    REVIEW_REQUESTED,
+    SUBJECT_ANSWERED,
+    SUBJECT_REQUESTED,
+    UPLOADED,
+)
 
 _TYPES: dict[str, type[Event]] = {
     UPLOADED: MediaUploaded,
     DECIDED: MediaDecided,
     REVIEW_DECIDED: ReviewDecided,
     ENFORCED: MediaEnforced,
+    SUBJECT_REQUESTED: SubjectRequested,
+    SUBJECT_ANSWERED: SubjectAnswered,
     DEAD_LETTER: DeadLetter,
 }
-_READ = frozenset({UPLOADED, DECIDED, REVIEW_DECIDED})
+_READ = frozenset({UPLOADED, DECIDED, REVIEW_DECIDED, SUBJECT_REQUESTED})
 """The topics that an agent reads, and whose malformed records it has to bury."""
 
 
@@ -96,6 +112,12 @@ def ledger_facts(ledger: Ledger) -> Iterator[Fact]:
         yield Reviewed(review.task_id, review.decided_at.timestamp(), Where.LEDGER)
     for outcome in ledger.all_outcomes():
         yield _enforced(outcome, outcome.enforced_at.timestamp(), Where.LEDGER)
+    for request_id, recorded_at in ledger.all_requests():
+        yield Requested(request_id, recorded_at.timestamp())
+    for row in ledger.all_reopened():
+        yield Reopened(row.request_id, row.media_id, row.round, row.recorded_at.timestamp(), row.final)
+    for said in ledger.all_answers():
+        yield _answered(said, said.answered_at.timestamp(), Where.LEDGER)
 
 
 def fact(record: Stored) -> Fact:
@@ -110,13 +132,18 @@ def fact(record: Stored) -> Fact:
         case MediaUploaded():
             return Uploaded(event.media_id, round_of(record.headers), at)
         case MediaDecided():
-            return Decided(event.media_id, event.round, at, Where.TOPIC, failed=event.failure is not None)
+            request = None if event.request is None else event.request.request_id
+            return Decided(event.media_id, event.round, at, Where.TOPIC, event.failure is not None, request)
         case ReviewRequested():
             return Asked(event.media_id, event.round, at)
         case ReviewDecided():
             return Reviewed(event.task_id, at, Where.TOPIC)
         case MediaEnforced():
             return _enforced(event, at, Where.TOPIC)
+        case SubjectRequested():
+            return Requested(event.request_id, at, (record.partition, record.offset))
+        case SubjectAnswered():
+            return _answered(event, at, Where.TOPIC)
         case DeadLetter():
             media_id, round_ = _subject(event)
             return Buried(event.topic, event.partition, event.offset, at, media_id, round_)
@@ -139,6 +166,11 @@ def _subject(letter: DeadLetter) -> tuple[str | None, int]:
 def _enforced(outcome: MediaEnforced, at: float, where: Where) -> Enforced:
     answer = Answer(outcome.action, outcome.decided_by, _digest(outcome))
     return Enforced(outcome.media_id, outcome.round, at, where, outcome.status, answer)
+
+
+def _answered(said: SubjectAnswered, at: float, where: Where) -> Answered:
+    content = msgspec.msgpack.encode((said.answer_id, said.uploads, said.deadline, said.in_time, said.left_out))
+    return Answered(said.request_id, said.status, at, where, int.from_bytes(blake2b(content, digest_size=8).digest()))
 
 
 def _digest(outcome: MediaEnforced) -> int:

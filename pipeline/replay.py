@@ -22,12 +22,12 @@ from pipeline.events.cloudevents import ROUND
 from pipeline.events.codec import MalformedEvent, decode
 from pipeline.scan import IDLE_SECONDS, Scan
 from pipeline.topics import TopicsFailed
-from pipeline.topology import DEAD_LETTER, DECIDED, REVIEW_DECIDED, UPLOADED
+from pipeline.topology import DEAD_LETTER, DECIDED, REVIEW_DECIDED, SUBJECT_REQUESTED, UPLOADED
 
 REPLAYED_FROM = "unmask-replayed-from"
 """The header that names the dead letter from which a record was sent again."""
 
-_SOURCES = frozenset({UPLOADED, DECIDED, REVIEW_DECIDED})
+_SOURCES = frozenset({UPLOADED, DECIDED, REVIEW_DECIDED, SUBJECT_REQUESTED})
 """The topics that dead letters come from."""
 
 _FLUSH_SECONDS = 60.0

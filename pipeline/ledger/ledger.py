@@ -373,6 +373,11 @@ class Ledger:
         for row in self._stream(select(requests.c.request_id, requests.c.recorded_at)):
             yield row.request_id, row.recorded_at
 
+    def all_answers(self) -> Iterator[SubjectAnswered]:
+        """Everything that was said to requests, streamed, in no order."""
+        for row in self._stream(select(answers.c.event)):
+            yield asked.said(row.event)
+
     def all_reopened(self) -> Iterator[ReopenedRow]:
         """Every round that a request opened, streamed."""
         for row in self._stream(asked.all_reopened()):

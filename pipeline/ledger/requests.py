@@ -42,15 +42,20 @@ def request_row(request: SubjectRequested, now: datetime) -> Mapping[str, object
     }
 
 
-def answer_row(said: SubjectAnswered) -> Mapping[str, object]:
+def answer_row(each: SubjectAnswered) -> Mapping[str, object]:
     """The row of `answers`."""
     return {
-        "request_id": said.request_id,
-        "status": said.status.value,
-        "answer_id": said.answer_id,
-        "answered_at": said.answered_at,
-        "event": encode(said).decode(),
+        "request_id": each.request_id,
+        "status": each.status.value,
+        "answer_id": each.answer_id,
+        "answered_at": each.answered_at,
+        "event": encode(each).decode(),
     }
+
+
+def said(event: str) -> SubjectAnswered:
+    """The answer that a row holds."""
+    return _answered.decode(event)
 
 
 def standing(media_id: str, connection: Connection) -> Standing | None:
@@ -61,8 +66,8 @@ def standing(media_id: str, connection: Connection) -> Standing | None:
 
 def answer_of(request_id: str, status: AnswerStatus, connection: Connection) -> SubjectAnswered | None:
     """What was said already."""
-    said = connection.execute(_ANSWER, {"request_id": request_id, "status": status.value}).scalar()
-    return None if said is None else _answered.decode(said)
+    found = connection.execute(_ANSWER, {"request_id": request_id, "status": status.value}).scalar()
+    return None if found is None else said(found)
 
 
 def opened_by(request_id: str, connection: Connection) -> tuple[MediaDecided, ...]:
@@ -91,8 +96,8 @@ def finished(media_id: str, round_: int, connection: Connection) -> tuple[Subjec
     found = []
     for row in connection.execute(_WAITING_FOR, {"media_id": media_id, "round": round_}):
         request = _asked.decode(row.event)
-        said = answer_of(request.request_id, AnswerStatus.RECEIVED, connection)
-        settled = answer.done(request, _state_of(request.request_id, connection), said.left_out if said else 0)
+        first = answer_of(request.request_id, AnswerStatus.RECEIVED, connection)
+        settled = answer.done(request, _state_of(request.request_id, connection), first.left_out if first else 0)
         if settled is not None:
             found.append(settled)
     return tuple(found)
