@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from signal import SIGHUP
 from typing import Protocol, TypeVar
 
 import faust
@@ -53,21 +56,24 @@ from pipeline.events.subject import AnswerStatus, SubjectMatch
 from pipeline.events.values import Failure
 from pipeline.fetch.factory import from_settings as fetch_from_settings
 from pipeline.fetch.origins import PerOrigin
+from pipeline.kafka import client_config
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.policies import PolicyRecord
 from pipeline.ledger.port import Following, KnownContent, OpenedRequest, SettledReview, Standing
 from pipeline.match.at_hand import BanksAtHand, Floods
 from pipeline.match.banks import Banks
 from pipeline.match.copies import concerned, looked_back
 from pipeline.match.match import Quarantined
 from pipeline.metrics import Metrics
-from pipeline.policy.file import Policy
-from pipeline.policy.file import load as load_policy
+from pipeline.policy.reload import Files, PolicyAtHand
+from pipeline.policy.rules import Policy
 from pipeline.reopen import facts_of, heeded, reopened
 from pipeline.retry import RetryPolicy, retry
 from pipeline.route import Routed, route
+from pipeline.scan import existing_topics
 from pipeline.screen import Known, Screening, screen, unscreenable
 from pipeline.settings import Settings
-from pipeline.topology import DECIDED, REVIEW_DECIDED, SUBJECT_REQUESTED, UPLOADED
+from pipeline.topology import DECIDED, REVIEW_DECIDED, REVIEW_REQUESTED, SUBJECT_REQUESTED, UPLOADED, review_topic
 
 T = TypeVar("T")
 
@@ -90,8 +96,9 @@ class InLedger(Protocol):
 
 def metrics_for(policy: Policy, registry: CollectorRegistry) -> Metrics:
     """The metrics of a process that works by this policy."""
-    metrics = Metrics(registry, queues=policy.queues)
-    metrics.build.labels(VERSION, policy.version).set(1)
+    metrics = Metrics(registry)
+    metrics.build.labels(VERSION).set(1)
+    metrics.policy(policy.version, policy.fusion_version, policy.queues, time.time())
     return metrics
 
 
@@ -203,23 +210,51 @@ def _level(metrics: Metrics, dependency: str) -> Callable[[State], None]:
 
 def run_worker(settings: Settings) -> None:
     """Run until a signal: every agent, in one process. Ends the process, non-zero when it had to crash."""
-    policy = load_policy(settings.policy_file, settings.calibration_file)
     prometheus = CollectorRegistry()
-    metrics = metrics_for(policy, prometheus)
+    metrics = Metrics(prometheus)
+    metrics.build.labels(VERSION).set(1)
     drain = Drain()
     app = worker_app(settings, drain)
     app.sensors.add(MetricsSensor(metrics))
-    _wire(app, settings, policy, metrics, prometheus)
+    ledger = Ledger(settings.ledger_url)
+    ledger.migrate()
+    policies = policies_for(settings, ledger, metrics)
+    policies.open()
+    _wire(app, settings, ledger, policies, metrics, prometheus)
     faust.Worker(
         app, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True
     ).execute_from_commandline()
 
 
-def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, prometheus: CollectorRegistry) -> None:
+def policies_for(settings: Settings, ledger: Ledger, metrics: Metrics) -> PolicyAtHand:
+    """The policy in force, not yet opened; kept up to date with the files of the settings and with the ledger."""
+    client = client_config(settings)
+
+    def missing(queues: Iterable[str]) -> tuple[str, ...]:
+        there = existing_topics(client, REVIEW_REQUESTED)
+        return tuple(queue for queue in queues if review_topic(queue) not in there)
+
+    return PolicyAtHand(
+        Files(settings.policy_file, settings.calibration_file),
+        PolicyRecord(ledger),
+        metrics,
+        worker_id=f"{socket.gethostname()}-{os.getpid()}",
+        lead=timedelta(seconds=max(settings.policy_lead_seconds, 2 * settings.policy_poll_seconds)),
+        missing=missing,
+    )
+
+
+def _wire(
+    app: WorkerApp,
+    settings: Settings,
+    ledger: Ledger,
+    policies: PolicyAtHand,
+    metrics: Metrics,
+    prometheus: CollectorRegistry,
+) -> None:
     """Attach the agents in flow order, and say what to open before they start."""
     progress = Progress()
     publish = publisher(sender(app), source=f"urn:unmask:{settings.kafka_group}")
-    ledger = Ledger(settings.ledger_url)
     in_ledger = _in_ledger(breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, _level(metrics, "ledger")))
     parts = AsyncExitStack()
     late = _Late()
@@ -237,10 +272,11 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
 
     async def judge(upload: MediaUploaded, round_: int) -> MediaDecided:
         within = settings.item_deadline * _JUDGING_SHARE
-        return await screen(upload, round_, now=datetime.now(UTC), within=within, by=late.screening)
+        by = late.screening.under(policies.policy)  # to the end, whatever comes in force meanwhile
+        return await screen(upload, round_, now=datetime.now(UTC), within=within, by=by)
 
     def fail_mode(upload: MediaUploaded, round_: int, why: Failure) -> MediaDecided:
-        return unscreenable(upload, round_, why, now=datetime.now(UTC), policy=policy)
+        return unscreenable(upload, round_, why, now=datetime.now(UTC), policy=policies.policy)
 
     async def record_decision(decided: MediaDecided, routed: Routed) -> MediaDecided:
         return await in_ledger(lambda: ledger.record_decision(decided, routed.task, routed.outcome))
@@ -252,7 +288,7 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
         return await in_ledger(lambda: ledger.record_final(outcome))
 
     async def open_request(request: SubjectRequested) -> OpenedRequest:
-        now = datetime.now(UTC)
+        now, policy = datetime.now(UTC), policies.policy
 
         def reopen(before: Standing, match: SubjectMatch) -> Following:
             decided = reopened(before, facts_of(request, match, now), policy, now)
@@ -270,7 +306,7 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
         if decided.round == 1 or decided.request is not None:
             return decided
         before = await in_ledger(lambda: ledger.standing(decided.media_id))
-        return decided if before is None else heeded(decided, before, policy)
+        return decided if before is None else heeded(decided, before, policies.policy)
 
     async def finished(outcome: MediaEnforced) -> tuple[SubjectAnswered, ...]:
         return await in_ledger(lambda: ledger.finish_requests(outcome.media_id, outcome.round))
@@ -317,13 +353,16 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
     )
 
     async def open_parts() -> None:
-        await asyncio.to_thread(ledger.migrate)
         parts.callback(ledger.close)
+        parts.push_async_callback(asyncio.to_thread, policies.close)
+        parts.callback(_keep_policy(policies, settings.policy_poll_seconds).cancel)
         banks = banks_for(settings, metrics, ledger)
         await asyncio.to_thread(banks.open)
         kept = asyncio.create_task(banks.keep())
         parts.callback(kept.cancel)
-        late.screening, triton = await parts.enter_async_context(screening(settings, policy, metrics, known, banks))
+        late.screening, triton = await parts.enter_async_context(
+            screening(settings, policies.policy, metrics, known, banks)
+        )
 
         async def ledger_trouble() -> str | None:
             try:
@@ -348,6 +387,20 @@ def _wire(app: WorkerApp, settings: Settings, policy: Policy, metrics: Metrics, 
 
     app.open_parts = open_parts
     app.close_parts = parts.aclose
+
+
+def _keep_policy(policies: PolicyAtHand, every: float) -> asyncio.Task[None]:
+    """Keep the policy up to date; SIGHUP looks at once."""
+    wake = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(SIGHUP, wake.set)
+    kept = asyncio.create_task(policies.keep(every, wake))
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            logger.critical("policies are not kept up to date any more", exc_info=error)
+
+    kept.add_done_callback(ended)
+    return kept
 
 
 class _Late:

@@ -10,13 +10,20 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipeline.errors import Reason, Stage
-from pipeline.events.values import Action, Family, SignalStatus
+from pipeline.events.subject import AnswerStatus
+from pipeline.events.values import Action, Family, RequestKind, SignalStatus
 
 _ITEM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _PROBABILITY = tuple(i / 20 for i in range(1, 21))
 
-AGENTS = ("screen", "route", "settle")
+AGENTS = ("screen", "route", "settle", "answer")
+_ANSWERS = (
+    (AnswerStatus.RECEIVED, "open"),
+    (AnswerStatus.UNKNOWN_CONTENT, "open"),
+    *((AnswerStatus.DONE, in_time) for in_time in ("yes", "no", "open")),
+)
+"""With what is known of the deadline: `open` before the end, and where there was none."""
 DEPENDENCIES = ("triton", "ledger", "source")
 STAGES = (Stage.FETCH, Stage.DECODE, Stage.DETECT, Stage.DECIDE)
 
@@ -24,7 +31,7 @@ STAGES = (Stage.FETCH, Stage.DECODE, Stage.DETECT, Stage.DECIDE)
 class Metrics:
     """The metrics of one worker."""
 
-    def __init__(self, registry: CollectorRegistry, queues: Iterable[str] = ()) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, why: str, *labels: str) -> Counter:
             return Counter(name, why, labels, registry=registry)
 
@@ -59,6 +66,9 @@ class Metrics:
         self.repeats = counter(
             "unmask_repeated_records_total", "Records that were not the first of their kind", "agent"
         )
+        # What persons shown ask for, and whether they are answered in time.
+        self.requests = counter("unmask_subject_requests_total", "Requests by persons shown", "kind")
+        self.answers = counter("unmask_subject_answers_total", "Answers to persons shown", "status", "in_time")
         # Whether the signals drift or go missing.
         self.signals = counter("unmask_signals_total", "Signals by family and status", "family", "status")
         self.probability = histogram(
@@ -82,7 +92,15 @@ class Metrics:
         self.sends = counter("unmask_kafka_sends_total", "Records sent, by result", "result")
         self.send = histogram("unmask_kafka_send_seconds", "From send to acknowledgement by the broker", _STAGE_SECONDS)
         self.commit = histogram("unmask_kafka_commit_seconds", "One offset commit", _STAGE_SECONDS)
-        self.build = gauge("unmask_build_info", "1, with the versions in use", "version", "policy")
+        self.build = gauge("unmask_build_info", "1, with the version in use", "version")
+        # Which policy decides, since when, and whether somebody's change did not come through.
+        self.policy_info = gauge("unmask_policy_info", "1 for the policy in force", "version", "fusion")
+        self.policy_since = gauge("unmask_policy_active_since_seconds", "When it came in force here, Unix time")
+        self.policy_refused = gauge("unmask_policy_refused", "1: a changed policy could not be used; an earlier stays")
+        self.policy_differs = gauge("unmask_policy_file_differs", "1: this worker's file is not what is in force")
+        self.policy_reloads = counter(
+            "unmask_policy_reloads_total", "Changed policies, by what became of them", "result"
+        )
 
         for agent in AGENTS:
             for result in ("ok", "dead_letter", "cancelled"):
@@ -96,8 +114,12 @@ class Metrics:
         for action in Action:
             for review in ("no", "yes"):
                 self.decisions.labels(action.value, review)
-        for queue in queues:
-            self.review_tasks.labels(queue)
+        for result in ("ok", "refused", "unchanged"):
+            self.policy_reloads.labels(result)
+        for kind in RequestKind:
+            self.requests.labels(kind.value)
+        for answer, in_time in _ANSWERS:
+            self.answers.labels(answer.value, in_time)
         for family in Family:
             self.probability.labels(family.value)
             for status in SignalStatus:
@@ -108,6 +130,14 @@ class Metrics:
             self.decoder_deaths.labels(reason.value)
         for result in ("ok", "error"):
             self.sends.labels(result)
+
+    def policy(self, version: str, fusion_version: str, queues: Iterable[str], since: float) -> None:
+        """The policy that is in force from now on. Queues of earlier ones keep their counts: tasks may still be open."""
+        self.policy_info.clear()
+        self.policy_info.labels(version, fusion_version).set(1)
+        self.policy_since.set(since)
+        for queue in queues:
+            self.review_tasks.labels(queue)
 
     def banks(self, names: Iterable[str]) -> None:
         """The banks of this worker: the names come from the operator's file, so the labels are a closed set."""

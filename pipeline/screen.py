@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -62,6 +62,13 @@ class Screening:
     detectors: tuple[str, ...]
     timed: Timed
     recognise: Recognise = no_banks
+
+    def under(self, policy: Policy) -> Screening:
+        """The same by another policy: what is known of contents depends on how scores become signals."""
+        if policy is self.policy:
+            return self
+        detectors = {*self.detectors} - {self.policy.fusion_version} | {policy.fusion_version}
+        return replace(self, policy=policy, detectors=tuple(sorted(detectors)))
 
 
 async def screen(upload: MediaUploaded, round_: int, *, now: datetime, within: float, by: Screening) -> MediaDecided:

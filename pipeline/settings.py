@@ -28,6 +28,12 @@ class Settings(BaseSettings):
     calibration_file: Path | None = Field(
         None, description="What scores are worth, as `unmask calibrate` writes it; the one that ships when not set."
     )
+    policy_poll_seconds: float = Field(
+        5.0, ge=0, description="How often the policy's files are looked at for changes; 0: only on SIGHUP."
+    )
+    policy_lead_seconds: float = Field(
+        10.0, ge=0, description="How long after a new policy was accepted all workers switch to it; two polls at least."
+    )
     detectors_file: Path | None = Field(
         None, description="Which detectors run, live or shadow; the default when unset."
     )

@@ -34,7 +34,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The migration that makes exactly these tables. Revisions sort as text."""
 
 
@@ -255,4 +255,46 @@ statements = Table(
     ),
     Index(None, "state", "queued_at"),
     Index(None, "media_id"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", Text, primary_key=True, comment="name@digest of what the policy says"),
+    Column("fusion_version", Text, primary_key=True, comment="of what turns scores into signals"),
+    Column("policy", Text, nullable=False, comment="the file as it was first read"),
+    Column("calibration", Text, nullable=False, comment="the file as it was first read"),
+    Column("recorded_at", Utc, nullable=False),
+)
+
+policy_switches = Table(
+    "policy_switches",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("version", Text, nullable=False),
+    Column("fusion_version", Text, nullable=False),
+    Column("active_from", Utc, nullable=False, comment="never before that of the number before"),
+    Column("proposed_at", Utc, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    ForeignKeyConstraint(["version", "fusion_version"], ["policies.version", "policies.fusion_version"]),
+)
+
+policy_activations = Table(
+    "policy_activations",
+    metadata,
+    Column("worker_id", Text, primary_key=True),
+    Column("activated_at", Utc, primary_key=True),
+    Column("number", Integer, ForeignKey("policy_switches.number"), nullable=False),
+    Column("digest", Text, nullable=False, comment="SHA-256 of the words that this worker read"),
+)
+
+policy_workers = Table(
+    "policy_workers",
+    metadata,
+    Column("worker_id", Text, primary_key=True),
+    Column("number", Integer, ForeignKey("policy_switches.number"), nullable=False, comment="in force there"),
+    Column("file_version", Text, comment="of the worker's own file; null when it is not sound"),
+    Column("file_fusion", Text),
+    Column("refused", Text, comment="why something is not in force that should be"),
+    Column("seen_at", Utc, nullable=False),
 )

@@ -18,7 +18,7 @@ def application(progress: Progress, stall: float = 60.0, **troubles: str | None)
         return ask
 
     registry = CollectorRegistry()
-    Metrics(registry, queues=("faces",))
+    Metrics(registry).policy("default@1", "fusion@1", ("faces",), since=0.0)
     return probes(registry, progress, stall, {name: check(trouble) for name, trouble in troubles.items()})
 
 
