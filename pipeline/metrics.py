@@ -132,7 +132,7 @@ class Metrics:
             self.sends.labels(result)
 
     def policy(self, version: str, fusion_version: str, queues: Iterable[str], since: float) -> None:
-        """The policy that is in force from now on. Queues of earlier ones keep their counts: tasks may still be open."""
+        """The policy that is in force from now on. Queues of earlier ones keep counts: tasks may be open."""
         self.policy_info.clear()
         self.policy_info.labels(version, fusion_version).set(1)
         self.policy_since.set(since)
