@@ -6,12 +6,18 @@ Exit status as everywhere: 0 done, 1 what was asked about does not hold, 2 the o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.policy.cases import Tested
 
 policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
 out = Console()
@@ -31,3 +37,40 @@ def check(file: Annotated[Path | None, typer.Argument(help="The one in use when 
     )
     for queue in policy.queues:
         out.print(f"  {queue}", highlight=False)
+
+
+@policy_app.command("test")
+def run_cases(
+    policy: Annotated[Path | None, typer.Argument(help="The one in use when not given.")] = None,
+    cases: Annotated[Path | None, typer.Option(help="Left out: beside the policy, NAME.cases.yaml.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the cases beside a policy: what should come of an upload, and whether it does."""
+    from pipeline.policy.cases import beside, read
+    from pipeline.policy.file import DEFAULT, load
+
+    path = policy or Settings().policy_file or DEFAULT
+    tested = read(cases or beside(path), load(path, Settings().calibration_file)).run()
+    if as_json:
+        out.print_json(msgspec.json.encode(tested).decode())
+    else:
+        out.print(cases_table(tested))
+        for kind, names in tested.idle.items():
+            err.print(f"[yellow]no case for[/] {kind}: {', '.join(names)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if tested.held else 1)
+
+
+def cases_table(tested: Tested) -> Table:
+    """Every case; of one that fails, the lines of what it expected, what came instead, and why."""
+    held = sum(result.held for result in tested.results)
+    table = Table("", "line", "case", title=f"{tested.policy_version}: {held} of {len(tested.results)} cases hold")
+    for result in tested.results:
+        told = [escape(result.name)]
+        told += [
+            f"[red]line {miss.line}: {miss.what} should be {escape(miss.expected)}, came: {escape(miss.came)}[/]"
+            for miss in result.misses
+        ]
+        if not result.held:
+            told += [f"[dim]{escape(reason)}[/]" for reason in result.decision.reasons]
+        table.add_row("[green]✓[/]" if result.held else "[red]✗[/]", str(result.line), "\n".join(told))
+    return table
