@@ -60,7 +60,7 @@ USUAL = datetime(2026, 9, 1, 12, tzinfo=UTC)
 """When it is in a case that does not say: the same whenever the cases are run."""
 
 NONE = "none"
-"""What an expectation says of a queue or a label that there should not be."""
+"""What an expectation says of a queue, clock or label that there should not be."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 
@@ -177,7 +177,7 @@ class ExpectedThere(Section, frozen=True):
 class Expected(Section, frozen=True):
     """What should come of it; what is left out is not looked at.
 
-    `queue`, `label`: `none` where there should be none. `within`: the deadline is no later than so long after the
+    `queue`, `clock`, `label`: `none` where there should be none. `within`: the deadline is no later than so long after the
     decision. `clock`: the legal or promised deadline behind it. `fires`, `silent`: rules and fail modes that act, and
     that do not. `shadow`: rules that are recorded only. `exempted_by`: what keeps a rule from acting. `says`: words in
     one of the reasons. `regions`: what applies there, whether or not it differs.
@@ -294,7 +294,7 @@ class Cases:
         steps = (*(rule.name for rule in file.rules), *(mode.name for mode in file.fail_modes))
         named: tuple[tuple[str, str, Iterable[str | None], Iterable[str]], ...] = (
             ("queue", "queue", [expect.queue], (*file.queues, NONE)),
-            ("clock", "clock", [expect.clock], file.clocks),
+            ("clock", "clock", [expect.clock], (*file.clocks, NONE)),
             ("harm", "harm", [expect.harm], file.harms),
             ("exempted_by", "exemption", [expect.exempted_by], file.exemptions),
             ("fires", "rule or fail mode", expect.fires, steps),

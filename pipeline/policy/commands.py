@@ -43,6 +43,7 @@ def check(file: Annotated[Path | None, typer.Argument(help="The one in use when 
 def run_cases(
     policy: Annotated[Path | None, typer.Argument(help="The one in use when not given.")] = None,
     cases: Annotated[Path | None, typer.Option(help="Left out: beside the policy, NAME.cases.yaml.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="List the cases that hold too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the cases beside a policy: what should come of an upload, and whether it does."""
@@ -54,17 +55,19 @@ def run_cases(
     if as_json:
         out.print_json(msgspec.json.encode(tested).decode())
     else:
-        out.print(cases_table(tested))
+        if every or not tested.held:
+            out.print(cases_table(tested, every))
+        held = sum(result.held for result in tested.results)
+        out.print(f"{tested.policy_version}: {held} of {len(tested.results)} cases hold", highlight=False)
         for kind, names in tested.idle.items():
             err.print(f"[yellow]no case for[/] {kind}: {', '.join(names)}", highlight=False, soft_wrap=True)
     raise typer.Exit(0 if tested.held else 1)
 
 
-def cases_table(tested: Tested) -> Table:
-    """Every case; of one that fails, the lines of what it expected, what came instead, and why."""
-    held = sum(result.held for result in tested.results)
-    table = Table("", "line", "case", title=f"{tested.policy_version}: {held} of {len(tested.results)} cases hold")
-    for result in tested.results:
+def cases_table(tested: Tested, every: bool) -> Table:
+    """Cases that fail, or every one; of one that fails, the lines of what it expected, what came instead, and why."""
+    table = Table("", "line", "case")
+    for result in tested.results if every else (result for result in tested.results if not result.held):
         told = [escape(result.name)]
         told += [
             f"[red]line {miss.line}: {miss.what} should be {escape(miss.expected)}, came: {escape(miss.came)}[/]"
