@@ -98,7 +98,7 @@ def metrics_for(policy: Policy, registry: CollectorRegistry) -> Metrics:
     """The metrics of a process that works by this policy."""
     metrics = Metrics(registry)
     metrics.build.labels(VERSION).set(1)
-    metrics.policy(policy.version, policy.fusion_version, policy.queues, time.time())
+    metrics.policy(policy.version, policy.fusion_version, policy.queues, time.time(), policy.names)
     return metrics
 
 
@@ -442,6 +442,8 @@ def _count(metrics: Metrics, decided: MediaDecided, routed: Routed, first: bool)
     metrics.decisions.labels(decided.decision.action.value, "yes" if routed.task else "no").inc()
     if routed.task is not None:
         metrics.review_tasks.labels(routed.task.queue).inc()
+    for rule, mode in {(hit.rule, hit.effect) for hit in decided.decision.trace}:
+        metrics.rule_hits.labels(rule, mode).inc()
     for match in decided.matches:
         metrics.matches.labels(match.bank, "live" if match.live else "recorded").inc()
     for signal in decided.signals:

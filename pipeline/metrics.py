@@ -25,6 +25,8 @@ _ANSWERS = (
 )
 """With what is known of the deadline: `open` before the end, and where there was none."""
 DEPENDENCIES = ("triton", "ledger", "source")
+HIT_MODES = ("live", "shadow", "exempted")
+"""How a rule fires: it acts, it is only recorded, or an exemption keeps it from acting."""
 STAGES = (Stage.FETCH, Stage.DECODE, Stage.DETECT, Stage.DECIDE)
 
 
@@ -60,6 +62,7 @@ class Metrics:
         # What was decided: the numbers that a trust-and-safety lead watches.
         self.decisions = counter("unmask_decisions_total", "Decisions of the policy", "action", "review")
         self.review_tasks = counter("unmask_review_tasks_total", "Review tasks published", "queue")
+        self.rule_hits = counter("unmask_rule_hits_total", "Rules and fail modes that fired, by mode", "rule", "mode")
         self.reuse = counter(
             "unmask_reused_contents_total", "Uploads decided from the stored signals of the same bytes"
         )
@@ -131,13 +134,19 @@ class Metrics:
         for result in ("ok", "error"):
             self.sends.labels(result)
 
-    def policy(self, version: str, fusion_version: str, queues: Iterable[str], since: float) -> None:
-        """The policy that is in force from now on. Queues of earlier ones keep counts: tasks may be open."""
+    def policy(
+        self, version: str, fusion_version: str, queues: Iterable[str], since: float, rules: Iterable[str] = ()
+    ) -> None:
+        """The policy that is in force from now on. Queues of earlier ones keep counts: tasks may be open. `rules`: fail
+        modes too; those of earlier policies keep counts, for decisions that are under way."""
         self.policy_info.clear()
         self.policy_info.labels(version, fusion_version).set(1)
         self.policy_since.set(since)
         for queue in queues:
             self.review_tasks.labels(queue)
+        for rule in rules:
+            for mode in HIT_MODES:
+                self.rule_hits.labels(rule, mode)
 
     def banks(self, names: Iterable[str]) -> None:
         """The banks of this worker: the names come from the operator's file, so the labels are a closed set."""

@@ -281,6 +281,11 @@ class RuleHit(Struct, frozen=True):
         """Whether the decision rests on it: it is live and nothing exempts the upload."""
         return self.mode is RuleMode.LIVE and self.exempted_by is None
 
+    @property
+    def effect(self) -> str:
+        """`live`, `shadow`, or `exempted` where an exemption keeps a live rule from acting."""
+        return self.mode.value if self.acts or self.mode is RuleMode.SHADOW else "exempted"
+
 
 class ReviewNeed(Struct, frozen=True):
     """Why, where and until when a person should look. `priority`: higher is more urgent.

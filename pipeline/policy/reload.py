@@ -184,7 +184,7 @@ class PolicyAtHand:
         self._current = standing
         switch, policy = standing.switch, standing.loaded.policy
         at = self._clock() + self._behind
-        self._metrics.policy(policy.version, policy.fusion_version, policy.queues, at.timestamp())
+        self._metrics.policy(policy.version, policy.fusion_version, policy.queues, at.timestamp(), policy.names)
         self._activations.append((switch.number, at, standing.loaded.digest))
         logger.info(
             "policy in force",

@@ -335,6 +335,11 @@ class Policy:
         """In the order of the file, which means nothing."""
         return self.file.fail_modes
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all that may fire: what the trace names."""
+        return (*(rule.name for rule in self.rules), *(mode.name for mode in self.fail_modes))
+
 
 def versioned(file: PolicyFile, calibration: Calibration = NONE) -> Policy:
     """The policy that a file describes, with this calibration.
