@@ -73,6 +73,8 @@ from pipeline.route import Routed, route
 from pipeline.scan import existing_topics
 from pipeline.screen import Known, Screening, screen, unscreenable
 from pipeline.settings import Settings
+from pipeline.statements.drafts import drafts
+from pipeline.statements.rows import Draft
 from pipeline.topology import DECIDED, REVIEW_DECIDED, REVIEW_REQUESTED, SUBJECT_REQUESTED, UPLOADED, review_topic
 
 T = TypeVar("T")
@@ -216,7 +218,13 @@ def run_worker(settings: Settings) -> None:
     drain = Drain()
     app = worker_app(settings, drain)
     app.sensors.add(MetricsSensor(metrics))
-    ledger = Ledger(settings.ledger_url)
+
+    def report(
+        decided: MediaDecided, outcome: MediaEnforced, review: ReviewDecided | None, before: Standing | None
+    ) -> tuple[Draft, ...]:
+        return drafts(decided, outcome, review, before, harms=policies.policy.harms)
+
+    ledger = Ledger(settings.ledger_url, report)
     ledger.migrate()
     policies = policies_for(settings, ledger, metrics)
     policies.open()

@@ -29,6 +29,7 @@ from pipeline.learn.commands import add_to as add_learning
 from pipeline.match.commands import app as banks_app
 from pipeline.policy.commands import policy_app
 from pipeline.settings import Settings
+from pipeline.statements.commands import app as report_app
 
 app = typer.Typer(no_args_is_help=True, help="Screen uploaded media for deepfakes and manipulation, on a Kafka stream.")
 stack_app = typer.Typer(no_args_is_help=True, help="Every part on one machine.")
@@ -40,6 +41,7 @@ add_learning(models_app)
 app.add_typer(models_app, name="models")
 app.add_typer(policy_app, name="policy")
 app.add_typer(banks_app, name="banks")
+app.add_typer(report_app, name="report")
 
 out = Console()
 err = Console(stderr=True)

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     decode_wall_seconds: float = Field(60.0, gt=0, description="Longest decode, seconds.")
     decode_memory_bytes: int = Field(3 * 1024**3, ge=1, description="Address space of a decoder child.")
 
+    dsa_token: SecretStr | None = Field(None, description="Token of the DSA Transparency Database's API.")
+    appeal_url: str | None = Field(None, description="Where uploaders complain about a decision; named in notices.")
+
     http_host: str = Field("127.0.0.1", description="Where /metrics, /livez and /readyz listen.")
     http_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics, /livez and /readyz; 0: a free one.")
     stall_seconds: float = Field(180.0, gt=0, description="/livez fails when work waits this long without progress.")

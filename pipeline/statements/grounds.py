@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pipeline.events import MediaDecided
+from pipeline.events import DecidedBy, MediaDecided, MediaEnforced
 from pipeline.events.values import Action, Family, Region, RuleHit, Signal, SignalStatus
+from pipeline.policy.rules import Harm
 
 GENERATED: Final = frozenset(
     {
@@ -44,13 +45,37 @@ MORE_LIKELY_THAN_NOT: Final = 0.5
 _OF_FIELD = {family.value: family for family in Family}
 
 
-def acted(decided: MediaDecided, action: Action, region: Region | None = None) -> tuple[RuleHit, ...]:
-    """The hits behind an action, in the trace's order; with a region, those that apply there."""
+UNNAMED: Final = Harm(what="content that the rules of the platform do not allow", severity=1)
+"""For a harm that the policy in force does not know (any more)."""
+
+
+def behind(
+    decided: MediaDecided, outcome: MediaEnforced, action: Action, region: Region | None = None
+) -> tuple[RuleHit, ...]:
+    """The rules behind an action, in the trace's order; with a region, those that apply there.
+
+    Of a person's decision: those of the harm that the person was asked about.
+    """
+    asked = _asked(decided) if outcome.decided_by is DecidedBy.PERSON else None
     return tuple(
         hit
         for hit in decided.decision.trace
-        if hit.acts and hit.action is action and (region is None or not hit.regions or region in hit.regions)
+        if hit.acts
+        and (hit.action is action if asked is None else hit.harm in asked)
+        and (region is None or not hit.regions or region in hit.regions)
     )
+
+
+def concerned(decided: MediaDecided, hits: Iterable[RuleHit], harms: Mapping[str, Harm]) -> tuple[str, ...]:
+    """The harms that these rules are about, or the one that a person was asked about; the worst first."""
+    names = {hit.harm for hit in hits} or _asked(decided)
+    return tuple(sorted(names, key=lambda name: (-harms.get(name, UNNAMED).severity, name)))
+
+
+def _asked(decided: MediaDecided) -> frozenset[str]:
+    decision = decided.decision
+    name = decision.review.harm if decision.review else decision.harm
+    return frozenset({name} if name else ())
 
 
 def relied_on(decided: MediaDecided, hits: Iterable[RuleHit]) -> frozenset[Family]:

@@ -30,7 +30,7 @@ from pipeline.ledger.port import Standing
 from pipeline.policy.rules import Ground, Harm
 from pipeline.statements import wording
 from pipeline.statements.form import Statement
-from pipeline.statements.grounds import SYNTHETIC, acted, relied_on
+from pipeline.statements.grounds import SYNTHETIC, UNNAMED, behind, concerned, relied_on
 from pipeline.statements.label import label_source
 from pipeline.statements.terms import (
     EEA,
@@ -62,9 +62,6 @@ CONTENT: Final = {
     MediaKind.VIDEO: ContentType.VIDEO,
     MediaKind.AUDIO: ContentType.AUDIO,
 }
-
-UNNAMED: Final = Harm(what="content that the rules of the platform do not allow", severity=1)
-"""For a harm that the policy in force does not know (any more)."""
 
 _LINK = re.compile(r"https?://[^\s@<>\"']+")
 
@@ -141,38 +138,16 @@ def _restriction(
     visibility = VISIBILITY[action]
     if not visibility:
         return None
-    hits = _hits(decided, outcome, action, country)
+    hits = behind(decided, outcome, action, country)
     if outcome.decided_by is not DecidedBy.PERSON and action is Action.LABEL and _discloses(decided, hits):
         return None
     if action is Action.LIMIT and label is not None:
         visibility = (*visibility, Visibility.LABELLED)
-    return Restriction(visibility, action, _worst_first({hit.harm for hit in hits} or _asked(decided), harms))
+    return Restriction(visibility, action, concerned(decided, hits, harms))
 
 
 def _discloses(decided: MediaDecided, hits: Iterable[RuleHit]) -> bool:
     return label_source(decided, hits) in (LabelSource.UPLOADER, LabelSource.CREDENTIALS)
-
-
-def _hits(decided: MediaDecided, outcome: MediaEnforced, action: Action, country: Country) -> tuple[RuleHit, ...]:
-    """The rules behind an outcome there: of a person's, those of the harm that the person was asked about."""
-    if outcome.decided_by is not DecidedBy.PERSON:
-        return acted(decided, action, country)
-    asked = _asked(decided)
-    return tuple(
-        hit
-        for hit in decided.decision.trace
-        if hit.acts and hit.harm in asked and (not hit.regions or country in hit.regions)
-    )
-
-
-def _asked(decided: MediaDecided) -> frozenset[str]:
-    decision = decided.decision
-    name = decision.review.harm if decision.review else decision.harm
-    return frozenset({name} if name else ())
-
-
-def _worst_first(names: Iterable[str], harms: Mapping[str, Harm]) -> tuple[str, ...]:
-    return tuple(sorted(names, key=lambda name: (-harms.get(name, UNNAMED).severity, name)))
 
 
 def _same(before: Restriction | None, now: Restriction) -> bool:
@@ -188,15 +163,15 @@ def _statement(
     scope: tuple[Country, ...],
     harms: Mapping[str, Harm],
 ) -> Statement:
-    concerned = [harms.get(name, UNNAMED) for name in restriction.harms] or [UNNAMED]
-    harm = concerned[0]
-    hits = _hits(decided, outcome, restriction.action, scope[0])
-    keywords = tuple(dict.fromkeys(Keyword(word) for each in concerned for word in each.keywords if word in _KEYWORDS))
+    named = [harms.get(name, UNNAMED) for name in restriction.harms] or [UNNAMED]
+    harm = named[0]
+    hits = behind(decided, outcome, restriction.action, scope[0])
+    keywords = tuple(dict.fromkeys(Keyword(word) for each in named for word in each.keywords if word in _KEYWORDS))
     category = Category(harm.category) if harm.category in _CATEGORIES else Category.OTHER_VIOLATION
-    others = {Category(each.category) for each in concerned if each.category in _CATEGORIES}
+    others = {Category(each.category) for each in named if each.category in _CATEGORIES}
     more = sorted((others | set(additions(category, keywords))) - {category})
     content = _content_type(decided, hits, review)
-    ground, explanation = wording.ground(harm), f"The content is treated as: {harm.what}."
+    ground, explanation = wording.ground(harm), wording.explained(harm, outcome)
     illegal = harm.ground is Ground.ILLEGAL
     link = _LINK.search(harm.rule_text)
     return Statement(
@@ -254,7 +229,7 @@ def _facts(decided: MediaDecided, outcome: MediaEnforced, hits: Iterable[RuleHit
             told.append("The request named other content, of which this is a copy.")
     reasons = dict.fromkeys(wording.without_numbers(hit.because, moments=False) for hit in hits)
     if reasons:
-        told.append(f"Reported: {' '.join(reasons)}")
+        told.append(f"Reasons: {' '.join(reasons)}")
     families = sorted(wording.spoken(family) for family in relied_on(decided, hits))
     if families:
         told.append(f"Relied on: automated signals of {', '.join(families)}.")

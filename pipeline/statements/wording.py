@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pipeline.events import DecidedBy
+from pipeline.events import DecidedBy, MediaEnforced, OutcomeStatus
 from pipeline.events.values import Action, Family, MediaKind, Surface
 from pipeline.policy.rules import Harm
 
@@ -75,6 +75,17 @@ def decided_by(who: DecidedBy) -> str:
             )
         case DecidedBy.PERSON:
             return "A person looked at it and decided."
+
+
+def explained(harm: Harm, outcome: MediaEnforced) -> str:
+    """How the content relates to the rule: a suspicion is not told as a fact, and a precaution alleges nothing."""
+    if outcome.decided_by is DecidedBy.FAIL_MODE:
+        verdict = "Whether the content falls under it could not be judged"
+    elif outcome.status is OutcomeStatus.PROVISIONAL:
+        verdict = "The content is suspected of falling under it"
+    else:
+        verdict = "The content was found to fall under it"
+    return f"The rule is about: {harm.what}. {verdict}."
 
 
 def ground(harm: Harm) -> str:
