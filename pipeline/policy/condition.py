@@ -8,8 +8,9 @@ Source: the CEL specification, https://github.com/cel-expr/cel-spec.
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from cel_expr_python import cel
 
 from pipeline.events.values import Family
 from pipeline.policy.fields import Field, Kind, Value
+from pipeline.policy.regions import INSTEAD
 
 _TYPES = {
     Kind.NUMBER: cel.Type.DOUBLE,
@@ -61,9 +63,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A checked condition. `fields`: those that it uses, definitions followed, thresholds left out."""
+    """A checked condition. `written`: with definitions and thresholds put in. `fields`: those that it then uses."""
 
     text: str
+    written: str
     fields: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     _program: Any
@@ -120,14 +123,17 @@ class Language:
             return self._refused(str(error), text, written, offsets)
         if program.return_type() != cel.Type.BOOL:
             return NoCondition("is no condition: it yields a value, not true or false", 0)
-        used = dict.fromkeys(self._field(token.text) for token in tokens(written) if token.kind == "name")
-        return Condition(text, tuple(name for name in used if name), self._comparisons(written), program)
+        if odd := self._never_said(written) or self._no_pattern(written):
+            why, at = odd
+            return NoCondition(why, offsets[at])
+        used = dict.fromkeys(self.field(token.text) for token in tokens(written) if token.kind == "name")
+        return Condition(text, written, tuple(name for name in used if name), self._comparisons(written), program)
 
     def see(self, values: Mapping[str, Value]) -> Activation:
         """Values of fields, ready to be read by this language's conditions."""
         return Activation(self._env.Activation(dict(values)))
 
-    def _field(self, name: str) -> str | None:
+    def field(self, name: str) -> str | None:
         """The field that a dotted name speaks of: itself, or what stands before a key or a method."""
         while name and name not in self._fields:
             name = name.rpartition(".")[0]
@@ -170,11 +176,45 @@ class Language:
                 return NoCondition(f"{token.text!r} speaks of another definition; write that out", token.offset)
             if token.kind != "name" or token.text in self._known:
                 continue
-            if "." not in token.text or token.text.split(".")[0] in _local(text) or self._field(token.text):
+            if "." not in token.text or token.text.split(".")[0] in _local(text) or self.field(token.text):
                 continue
             meant = closest(token.text, self._known)
             hint = f"; did you mean {meant!r}?" if meant else ""
             return NoCondition(f"there is no field {token.text!r}{hint}", token.offset)
+        return None
+
+    def _never_said(self, written: str) -> tuple[str, int] | None:
+        """A text that is compared with a field which never holds it, and where."""
+        said = tokens(written)
+        closed = {name: field for name, field in self._fields.items() if field.values}
+        for i, token in enumerate(said):  # upload.purposes.exists(p, p == 'satire')
+            over, _, macro = token.text.rpartition(".")
+            if token.kind == "name" and macro in _MACROS and over in closed and len(said) > i + 2:
+                closed[said[i + 2].text] = closed[over]
+        for i, token in enumerate(said):
+            field = closed.get(token.text) if token.kind == "name" else None
+            if field is None:
+                continue
+            for text in _compared(said, i):
+                value = literal(text.text)
+                if value not in field.values:
+                    meant = closest(value, field.values)
+                    if INSTEAD.get(value) in field.values:
+                        meant = INSTEAD[value]
+                    hint = f"; did you mean {meant!r}?" if meant else ""
+                    if len(field.values) <= _LISTED:
+                        hint += f" It is one of {', '.join(repr(each) for each in field.values)}"
+                    return f"{field.name!r} is never {value!r}{hint}", text.offset
+        return None
+
+    def _no_pattern(self, written: str) -> tuple[str, int] | None:
+        """A pattern that is none, and where: the library would only say so when it meets an upload."""
+        said = tokens(written)
+        for name, bracket, pattern in zip(said, said[1:], said[2:], strict=False):
+            if name.text.endswith("matches") and bracket.text == "(" and pattern.kind == "string":
+                tried = Condition("", "", (), (), self._env.compile(f"''.matches({pattern.text})"))
+                if error := tried.holds(self.see({})).error:
+                    return f"{pattern.text} is no pattern: {error}", pattern.offset
         return None
 
     def _refused(self, error: str, text: str, written: str, offsets: list[int]) -> NoCondition:
@@ -188,6 +228,8 @@ class Language:
         if name := re.search(r"undeclared reference to '([^']+)'", why):
             meant = closest(name[1], self._known)
             why = f"there is no field {name[1]!r}" + (f"; did you mean {meant!r}?" if meant else "")
+        elif why.startswith("Syntax error"):
+            why = re.sub(r" expecting \{.*", "", why.replace("'<EOF>'", "end"))
         elif "'(double, int)'" in why or "'(int, double)'" in why:
             why = "numbers are written with a point here: 3.0 instead of 3"
         return NoCondition(why, offset)
@@ -203,12 +245,18 @@ class Language:
         return tuple(dict.fromkeys(pairs))
 
 
+_LISTED = 20
+"""So many values of a field are listed in an error."""
+
+_MACROS = ("all", "exists", "exists_one", "filter", "map")
+
 _TOKEN = re.compile(
-    r"""(?P<string>[rR]?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))"""
-    r"""|(?P<number>\d+\.\d+(?:[eE][+-]?\d+)?|\d+)"""
+    r"""(?P<string>[rR]?(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))"""
+    r"""|(?P<number>0x[0-9a-fA-F]+|\d*\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\d+)"""
     r"""|(?P<name>[A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)"""
     r"""|(?P<comment>//[^\n]*)"""
-    r"""|(?P<operator>>=|<=|==|!=|&&|\|\||[^\s\w])"""
+    r"""|(?P<operator>>=|<=|==|!=|&&|\|\||[^\s\w])""",
+    re.DOTALL,
 )
 _REFUSAL = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?P<why>[^\n]*)")
 
@@ -233,7 +281,27 @@ def closest(name: str, known: tuple[str, ...]) -> str | None:
 
 def _local(text: str) -> frozenset[str]:
     """Names that macros bind: `r` in `upload.regions.exists(r, …)`."""
-    return frozenset(re.findall(r"\.\s*(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,", text))
+    return frozenset(re.findall(rf"\.\s*(?:{'|'.join(_MACROS)})\(\s*(\w+)\s*,", text))
+
+
+def literal(text: str) -> str:
+    """The text that a string literal stands for; CEL writes it as Python does."""
+    return str(ast.literal_eval(text))
+
+
+def _compared(said: tuple[Token, ...], i: int) -> Iterable[Token]:
+    """The string literals that the name at `i` is compared with."""
+    before, after = said[max(0, i - 2) : i], said[i + 1 :]
+    if len(before) == 2 and before[0].kind == "string" and before[1].text in ("==", "!=", "in"):
+        yield before[0]
+    if len(after) > 1 and after[0].text in ("==", "!=") and after[1].kind == "string":
+        yield after[1]
+    if len(after) > 1 and (after[0].text, after[1].text) == ("in", "["):
+        for token in after[2:]:
+            if token.text == "]":
+                return
+            if token.kind == "string":
+                yield token
 
 
 def _tidy(error: str) -> str:

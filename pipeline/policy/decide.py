@@ -52,6 +52,11 @@ class _Look:
     values: Mapping[str, Value]
     seen: Activation
 
+    @property
+    def families(self) -> Iterable[Family]:
+        """Those that anything is known of, or should be."""
+        return dict.fromkeys((*self.signals, *self.policy.fusion.requires))
+
     def saw(self, *conditions: Condition | None) -> tuple[Saw, ...]:
         """The values that these conditions saw."""
         names = dict.fromkeys(name for condition in conditions if condition for name in condition.fields)
@@ -67,7 +72,6 @@ def decide(case: Case, policy: Policy) -> Decision:
     fired = sorted((*_rules(look), *_fail_modes(look)), key=_strongest_first)
     acting = [each for each in fired if each.hit.acts]
     everywhere, regional = _by_region(acting, case.upload.regions)
-    decisive = next((each.hit.harm for each in acting if each.hit.action is everywhere.action), None)
     return Decision(
         action=everywhere.action,
         reasons=everywhere.reasons or _left_alone(fired) or (NOTHING_FOUND,),
@@ -76,7 +80,7 @@ def decide(case: Case, policy: Policy) -> Decision:
         trace=tuple(each.hit for each in fired),
         label=everywhere.label,
         regional=regional,
-        harm=decisive,
+        harm=_decisive(acting, everywhere.action, bool(regional)),
     )
 
 
@@ -87,9 +91,11 @@ def _rules(look: _Look) -> Iterator[_Fired]:
     for rule in look.policy.rules:
         if not rule.on(look.case.now):
             continue
-        regions = _concerned(look.policy.file.regions(rule.jurisdictions), look.case.upload.regions)
-        if rule.jurisdictions and not regions:
-            continue
+        regions: tuple[Region, ...] = ()
+        if rule.jurisdictions:
+            regions = _concerned(look.policy.file.regions(rule.jurisdictions), look.case.upload.regions)
+            if not regions:
+                continue
         condition = look.policy.conditions.rules[rule.name]
         held = condition.holds(look.seen)
         if held.error is not None:
@@ -116,7 +122,7 @@ def _fired(rule: Rule, condition: Condition, regions: tuple[Region, ...], look: 
     if exempt is not None:
         because = f"{because} Left alone: {look.policy.file.exemptions[exempt].reason}."
     signal, threshold = crossed[0] if crossed else (None, None)
-    need, clock = _need(rule.review, rule.harm, look) if rule.review else (None, None)
+    need = _need(rule.review, rule.harm, regions, look) if rule.review else None
     hit = RuleHit(
         rule=rule.name,
         harm=rule.harm,
@@ -132,7 +138,7 @@ def _fired(rule: Rule, condition: Condition, regions: tuple[Region, ...], look: 
         regions=regions,
         label=rule.label,
         exempted_by=exempt,
-        clock=clock,
+        clock=need.clock if need else None,
         until=need.deadline if need else None,
     )
     return _Fired(hit, tuple((signal.family, threshold) for signal, threshold in crossed) or rule.name, need)
@@ -159,28 +165,30 @@ def _crossed(condition: Condition, signals: Mapping[Family, Signal]) -> tuple[tu
 def _fail_modes(look: _Look) -> Iterator[_Fired]:
     case, policy = look.case, look.policy
     for mode in policy.fail_modes:
+        if (mode.on is On.UNJUDGED) is (case.failure is None) or not mode.covers(case.upload.surface):
+            continue
         condition = policy.conditions.fail_modes.get(mode.name)
         # What cannot be answered applies: it stands for something that nobody could judge.
         if condition is not None and not ((held := condition.holds(look.seen)).yes or held.error):
             continue
         if case.failure is not None:
-            applies = mode.on is On.UNJUDGED and mode.covers(case.upload.surface)
-            if applies and (not mode.causes or case.failure.reason in mode.causes):
+            if not mode.causes or case.failure.reason in mode.causes:
                 yield _failed(mode, words.failed(mode.reason, case.failure), look)
             continue
-        for family in Family:
-            if not mode.covers(case.upload.surface, family):
-                continue
-            signal = look.signals.get(family)
-            least = policy.fusion.of(family).min_coverage
-            if mode.on is On.MISSING and _missing(signal, family in policy.fusion.requires, least):
-                coverage = signal.coverage if signal else 0.0
-                yield _failed(mode, words.not_judged(mode.reason, family, coverage), look, family)
-            band = policy.fused.abstain(family)
-            edge = band.low if band else None
-            if mode.on is On.UNCERTAIN and signal is not None and _doubtful(signal, edge):
-                because = words.doubtful(mode.reason, signal, edge)
-                yield _failed(mode, because, look, family, signal.probability, edge)
+        for family in mode.families or look.families:
+            yield from _failed_family(mode, family, look)
+
+
+def _failed_family(mode: FailMode, family: Family, look: _Look) -> Iterator[_Fired]:
+    signal, fusion = look.signals.get(family), look.policy.fusion
+    if mode.on is On.MISSING and _missing(signal, family in fusion.requires, fusion.of(family).min_coverage):
+        coverage = signal.coverage if signal else 0.0
+        yield _failed(mode, words.not_judged(mode.reason, family, coverage), look, family)
+    if mode.on is On.UNCERTAIN and signal is not None and signal.probability is not None:
+        band = look.policy.fused.abstain(family)
+        edge = band.low if band else None
+        if signal.status is SignalStatus.ABSTAINED or (edge is not None and signal.probability >= edge):
+            yield _failed(mode, words.doubtful(mode.reason, signal, edge), look, family, signal.probability, edge)
 
 
 def _missing(signal: Signal | None, required: bool, min_coverage: float) -> bool:
@@ -190,12 +198,6 @@ def _missing(signal: Signal | None, required: bool, min_coverage: float) -> bool
     if signal.status is SignalStatus.NOT_APPLICABLE:
         return False
     return signal.status is SignalStatus.MISSING or signal.coverage < min_coverage
-
-
-def _doubtful(signal: Signal, edge: float | None) -> bool:
-    if signal.probability is None:
-        return False
-    return signal.status is SignalStatus.ABSTAINED or (edge is not None and signal.probability >= edge)
 
 
 def _failed(
@@ -209,7 +211,7 @@ def _failed(
     exempt = _exempted(mode.unless, look)
     if exempt is not None:
         because = f"{because} Left alone: {look.policy.file.exemptions[exempt].reason}."
-    need, clock = _need(mode.review, mode.harm, look) if mode.review else (None, None)
+    need = _need(mode.review, mode.harm, (), look) if mode.review else None
     hit = RuleHit(
         rule=mode.name,
         harm=mode.harm,
@@ -222,9 +224,12 @@ def _failed(
         queue=mode.review.queue if mode.review else None,
         priority=mode.review.priority if mode.review else None,
         fail_mode=True,
-        saw=look.saw(look.policy.conditions.fail_modes.get(mode.name)),
+        saw=look.saw(
+            look.policy.conditions.fail_modes.get(mode.name),
+            look.policy.conditions.exemptions[exempt] if exempt else None,
+        ),
         exempted_by=exempt,
-        clock=clock,
+        clock=need.clock if need else None,
         until=need.deadline if need else None,
     )
     return _Fired(hit, (mode.on, family), need)
@@ -288,16 +293,19 @@ def _left_alone(fired: Sequence[_Fired]) -> tuple[str, ...]:
     )
 
 
-def _need(review: Review, harm: str, look: _Look) -> tuple[ReviewNeed, str | None]:
-    """Who should look until when: the review's own deadline or that of the earliest clock that applies."""
+def _need(review: Review, harm: str, regions: tuple[Region, ...], look: _Look) -> ReviewNeed:
+    """Who should look until when: the review's own deadline or that of the earliest clock that applies.
+
+    `regions`: where what asks for it applies; wherever the upload is shown when empty.
+    """
     case, file = look.case, look.policy.file
     deadline, name = case.now + length(review.deadline), None
     for clock_name in review.clocks:
         clock = file.clocks[clock_name]
-        until = _until(clock, case, file.regions(clock.jurisdictions))
+        until = _until(clock, case, file.regions(clock.jurisdictions), regions or case.upload.regions)
         if until is not None and until < deadline:
             deadline, name = until, clock_name
-    need = ReviewNeed(
+    return ReviewNeed(
         queue=review.queue,
         harm=harm,
         priority=review.priority,
@@ -305,10 +313,9 @@ def _need(review: Review, harm: str, look: _Look) -> tuple[ReviewNeed, str | Non
         start_by=deadline - length(file.queues[review.queue].handling),
         clock=name,
     )
-    return need, name
 
 
-def _until(clock: Clock, case: Case, regions: frozenset[Region]) -> datetime | None:
+def _until(clock: Clock, case: Case, regions: frozenset[Region], shown: Sequence[Region]) -> datetime | None:
     """When a clock ends; None where it does not run.
 
     A clock that a request starts runs with that request alone. Whose law it is must be the one that the request
@@ -319,10 +326,16 @@ def _until(clock: Clock, case: Case, regions: frozenset[Region]) -> datetime | N
     invoked = case.request.jurisdiction if case.request else None
     if regions and invoked is not None and invoked not in regions:
         return None
-    if regions and invoked is None and case.upload.regions and regions.isdisjoint(case.upload.regions):
+    if regions and invoked is None and shown and regions.isdisjoint(shown):
         return None
     begin = case.request.received_at if clock.starts is Starts.REQUEST and case.request else case.now
     return begin + length(clock.within)
+
+
+def _decisive(acting: Sequence[_Fired], action: Action, regional: bool) -> str | None:
+    """The harm behind the action that applies everywhere; where none does, behind the strongest one of a region."""
+    everywhere = (each for each in acting if each.hit.action is action and not (regional and each.hit.regions))
+    return next((each.hit.harm for each in (*everywhere, *acting)), None)
 
 
 def _most_urgent(acting: Iterable[_Fired]) -> ReviewNeed | None:

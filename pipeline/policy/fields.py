@@ -25,6 +25,7 @@ from pipeline.events.values import (
     Surface,
 )
 from pipeline.policy.case import Case
+from pipeline.policy.regions import COUNTRIES
 
 Value = float | str | bool | list[str] | dict[str, str] | datetime
 """What a field holds."""
@@ -45,8 +46,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field. `values`: all that it can hold, where that is a closed set. `evidence`: whether it tells of a finding
-    by a model (`signal`), of something that people or records vouch for (`fact`), or of circumstances (`context`)."""
+    """One field.
+
+    Args:
+        values: all that it can hold, where that is a closed set.
+        evidence: whether it tells of a finding by a model (`signal`), of something that people or records vouch for
+            (`fact`), or of circumstances (`context`).
+        most: the largest number that it can hold; the smallest is 0 everywhere.
+        known: a number that is always there; others may be not a number.
+    """
 
     name: str
     kind: Kind
@@ -54,6 +62,8 @@ class Field:
     of: Callable[[Case], Value]
     values: tuple[str, ...] = ()
     evidence: str = "context"
+    most: float = math.inf
+    known: bool = False
 
 
 def _fields() -> Iterable[Field]:
@@ -111,6 +121,8 @@ def _fields() -> Iterable[Field]:
         "largest share of the upload's frames that an acting bank knows (1.0 for a still)",
         lambda c: max((match.share for match in c.matches if match.live), default=0.0),
         evidence="fact",
+        most=1.0,
+        known=True,
     )
     yield Field(
         "known.exact",
@@ -127,6 +139,7 @@ def _fields() -> Iterable[Field]:
         texts,
         "where it is shown (ISO 3166-1 alpha-2); empty means everywhere",
         lambda c: list(c.upload.regions),
+        tuple(sorted(COUNTRIES)),
     )
     yield Field("upload.caption", text, "the text beside it", lambda c: c.upload.caption)
     yield Field("upload.content_type", text, "what the platform says it is", lambda c: c.upload.content_type or "")
@@ -206,7 +219,8 @@ def _fields() -> Iterable[Field]:
         text,
         "whose law the person invokes",
         lambda c: (c.request.jurisdiction or "") if c.request else "",
-        evidence="fact",
+        ("", *sorted(COUNTRIES)),
+        "fact",
     )
     yield Field(
         "request.near_copy",
@@ -229,6 +243,7 @@ def _fields() -> Iterable[Field]:
         number,
         "frames that were looked at",
         lambda c: float(len(c.sampling.looked_at)) if c.sampling else 0.0,
+        known=True,
     )
     yield Field(
         "looked.largest_gap",
@@ -271,13 +286,23 @@ def _signal_fields(family: Family) -> Iterable[Field]:
         ),
     )
     for name, kind, what, of in parts:
-        yield Field(f"{family}.{name}", kind, what, _of_signal(family, of), evidence="signal")
+        yield Field(
+            f"{family}.{name}",
+            kind,
+            what,
+            _of_signal(family, of),
+            evidence="signal",
+            most=1.0,
+            known=name == "coverage",
+        )
     yield Field(
         f"{family}.supported",
         Kind.NUMBER,
         "how many signals that see the same by other traces bear it out; 0.0 where it is not suspicious",
         lambda c, family=family: float(sum(len(a.supports) for a in c.agreement if a.about is family)),  # type: ignore[misc]
         evidence="signal",
+        most=float(len(Family)),
+        known=True,
     )
 
 
@@ -321,6 +346,25 @@ def _consented(case: Case) -> bool:
 
 
 FIELDS: Mapping[str, Field] = {field.name: field for field in _fields()}
+
+
+NEUTRAL: Mapping[Kind, Value] = {
+    Kind.NUMBER: UNKNOWN,
+    Kind.TEXT: "",
+    Kind.FLAG: False,
+    Kind.TEXTS: [],
+    Kind.PAIRS: {},
+}
+"""What fields hold when nothing is known."""
+
+
+def neutral(field: Field) -> Value:
+    """What a field holds when nobody looked and nobody said anything."""
+    if field.kind is Kind.NUMBER and field.known:
+        return 0.0
+    if field.kind is Kind.TEXT and field.values and "" not in field.values:
+        return Relation.UNKNOWN.value if field.name == "consent.relation" else field.values[0]
+    return NEUTRAL[field.kind]
 
 
 def read(names: Iterable[str], case: Case) -> dict[str, Value]:

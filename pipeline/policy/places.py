@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,34 +26,55 @@ class Place:
         return f"line {self.line}, column {self.column}"
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. `subject`: the part of the policy that it concerns; empty for the file as a whole."""
+
+    why: str
+    place: Place | None = None
+    subject: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(str(part) for part in (self.place, self.subject, self.why) if part)
+
+
+class BadPolicy(ConfigError):
+    """A policy file that is refused, with everything that was found to be wrong with it."""
+
+    def __init__(self, origin: str, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(f"policy {origin}: {problem}" for problem in problems))
+        self.origin = origin
+        self.problems = problems
+
+
 class Places:
     """A file's content, and where each part of it stands."""
 
     def __init__(self, text: str, origin: str) -> None:
-        """Raises ConfigError when `text` is no YAML. `origin` is named in errors."""
+        """Raises BadPolicy when `text` is no YAML. `origin` is named in errors."""
         self._text = text
         self._nodes: dict[Path, yaml.Node] = {}
         self._keys: dict[Path, yaml.Node] = {}
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
+            if root is not None:
+                self._walk((), root, set())
             self.content: Any = None if root is None else loader.construct_document(root)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            place = f"{Place(mark.line + 1, mark.column + 1)}: " if mark else ""
-            raise ConfigError(f"policy {origin}: {place}{error.problem}") from None
+            why = error.problem or "is no YAML"
+            raise BadPolicy(origin, (Problem(why, _place(mark) if mark else None),)) from None
         except yaml.YAMLError as error:
-            raise ConfigError(f"policy {origin}: {error}") from None
+            raise BadPolicy(origin, (Problem(str(error)),)) from None
         except RecursionError:
-            raise ConfigError(f"policy {origin}: nested too deeply") from None
+            raise BadPolicy(origin, (Problem("nested too deeply"),)) from None
         finally:
             loader.dispose()
-        if root is not None:
-            self._walk((), root, set())
 
     def of(self, path: Path, offset: int | None = None) -> Place | None:
         """Where a value stands, or what is nearest to it; `offset`: so many characters into a text."""
-        while path and path not in self._nodes and path not in self._keys:
+        while path and path not in self._nodes:
             path, offset = path[:-1], None
         node = self._nodes.get(path)
         if node is None:
@@ -64,23 +86,31 @@ class Places:
     def _inside(self, node: yaml.ScalarNode, offset: int) -> Place:
         """Folding joins lines and changes white space: the rest of the characters is counted."""
         wanted = len(re.sub(r"\s", "", node.value[:offset]))
-        start, end = node.start_mark.index, node.end_mark.index
-        if node.style in ("|", ">"):
-            start = self._text.index("\n", start) + 1
-        elif node.style:
-            start += 1
-        seen = 0
-        for i in range(start, end):
-            if self._text[i].isspace():
-                continue
+        last = node.start_mark.index
+        for seen, i in enumerate(self._solid(node)):
+            last = i
             if seen == wanted:
-                line = self._text.count("\n", 0, i)
-                return Place(line + 1, i - (self._text.rfind("\n", 0, i) + 1) + 1)
-            seen += 1
-        return _place(node.start_mark)
+                break
+        return Place(self._text.count("\n", 0, last) + 1, last - self._text.rfind("\n", 0, last))
+
+    def _solid(self, node: yaml.ScalarNode) -> Iterator[int]:
+        """Where the characters of a text stand that are no white space, in their order."""
+        text, i, end = self._text, node.start_mark.index, node.end_mark.index
+        while found := _PROPERTY.match(text, i, end):
+            i = found.end()
+        pattern = _WRITTEN.get(node.style or "", _PLAIN)
+        if node.style in ("|", ">"):
+            i = text.index("\n", i) + 1
+        elif node.style:
+            i, end = i + 1, end - 1
+        for found in pattern.finditer(text, i, end):
+            if not (found[0].isspace() or found[0] in _ESCAPED_SPACE):
+                yield found.start()
 
     def _walk(self, path: Path, node: yaml.Node, above: set[int]) -> None:
         self._nodes[path] = node
+        if len(self._nodes) > _MOST:  # anchors within anchors: a page that stands for gigabytes
+            raise yaml.YAMLError("says more than a policy can say")
         if id(node) in above:  # an anchor that contains itself
             return
         above = above | {id(node)}
@@ -92,6 +122,16 @@ class Places:
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value):
                 self._walk((*path, i), value, above)
+
+
+_MOST = 100_000
+"""Values in a file; the default policy has a few hundred."""
+
+_PROPERTY = re.compile(r"[&!]\S*\s+")
+_PLAIN = re.compile(r".", re.DOTALL)
+_WRITTEN = {"'": re.compile(r"''|.", re.DOTALL), '"': re.compile(r"\\(?:x..|u.{4}|U.{8}|.)|.", re.DOTALL)}
+"""How one character of a quoted text is written: doubled quotes, escapes."""
+_ESCAPED_SPACE = frozenset({r"\t", "\\\t", r"\n", r"\v", r"\f", r"\r", "\\ ", r"\N", r"\_", r"\L", r"\P", "\\\n"})
 
 
 def _place(mark: yaml.Mark) -> Place:

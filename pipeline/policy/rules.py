@@ -20,8 +20,10 @@ from pipeline.calibration import NONE, Calibration, Section
 from pipeline.errors import Reason
 from pipeline.events.values import Action, Family, Priority, Region, RuleMode, Surface
 from pipeline.fuse import Fused, Fusion
-from pipeline.policy.condition import Condition, Language
+from pipeline.policy.alone import hints_alone, removes_alone
+from pipeline.policy.condition import Condition, Language, tokens
 from pipeline.policy.fields import FIELDS
+from pipeline.policy.regions import COUNTRIES, INSTEAD
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)", min_length=1, max_length=40)]
 """A rule's, queue's, harm's or policy's name: it becomes part of topics and metric labels."""
@@ -347,11 +349,13 @@ def versioned(file: PolicyFile, calibration: Calibration = NONE) -> Policy:
     Raises:
         UnsoundPolicy: they do not go together, or the file contradicts itself.
     """
-    if wrongs := (*_names(file), *_uncovered(file)):
-        raise UnsoundPolicy(wrongs)
     fused = Fused(fusion=file.fusion, calibration=calibration)
-    conditions = _compiled(file)
-    if wrongs := tuple(_uncertain_uncovered(file, fused)):
+    named = tuple(_names(file))
+    conditions, wrongs = _compiled(file)
+    wrongs = (*named, *wrongs, *_uncovered(file), *_uncertain_uncovered(file, fused))
+    if not wrongs:
+        wrongs = tuple(_alone(file, fused, conditions))
+    if wrongs:
         raise UnsoundPolicy(wrongs)
     return Policy(
         file=file,
@@ -362,8 +366,10 @@ def versioned(file: PolicyFile, calibration: Calibration = NONE) -> Policy:
     )
 
 
-def _compiled(file: PolicyFile) -> Conditions:
+def _compiled(file: PolicyFile) -> tuple[Conditions, tuple[Wrong, ...]]:
+    """Every condition that is one, and what is wrong with the others."""
     wrongs: list[Wrong] = []
+    broken: set[str] = set()
 
     def compiled(language: Language, texts: Mapping[str, tuple[tuple[str | int, ...], str]]) -> dict[str, Condition]:
         found = {}
@@ -371,12 +377,13 @@ def _compiled(file: PolicyFile) -> Conditions:
             condition = language.compile(text)
             if isinstance(condition, Condition):
                 found[name] = condition
-            else:
+            elif not any(token.text in broken for token in tokens(text)):  # what is wrong there was said
                 wrongs.append(Wrong(path, condition.why, condition.offset))
         return found
 
     plain = Language(FIELDS, file.thresholds)
     define = compiled(plain, {name: (("define", name), text) for name, text in file.define.items()})
+    broken.update(f"is.{name}" for name in file.define.keys() - define.keys())
     full = Language(FIELDS, file.thresholds, file.define)
     rules = compiled(full, {rule.name: (("rules", i, "when"), rule.when) for i, rule in enumerate(file.rules)})
     narrowed = [(i, mode.name, mode.when) for i, mode in enumerate(file.fail_modes) if mode.when is not None]
@@ -385,10 +392,21 @@ def _compiled(file: PolicyFile) -> Conditions:
     shields = compiled(full, exemptions)
     every = (*rules.values(), *fail_modes.values(), *shields.values())
     used = frozenset(name for condition in every for name in condition.fields)
-    conditions = Conditions(full, rules, fail_modes, shields, define, used)
-    if wrongs:
-        raise UnsoundPolicy(tuple(wrongs))
-    return conditions
+    return Conditions(full, rules, fail_modes, shields, define, used), tuple(wrongs)
+
+
+def _alone(file: PolicyFile, fused: Fused, conditions: Conditions) -> Iterable[Wrong]:
+    """Rules by which models would do alone what they may not."""
+    advisory = frozenset(family for family in Family if fused.advisory(family))
+    for i, rule in enumerate(file.rules):
+        when, unless = conditions.rules[rule.name], [conditions.exemptions[name] for name in rule.unless]
+        why = None
+        if rule.action is Action.REMOVE:
+            why = removes_alone(conditions.language, when, unless)
+        elif rule.live and rule.action is not Action.ALLOW:
+            why = hints_alone(conditions.language, when, unless, advisory)
+        if why:
+            yield Wrong(("rules", i, "when"), why, 0)
 
 
 def _names(file: PolicyFile) -> Iterable[Wrong]:
@@ -410,17 +428,26 @@ def _names(file: PolicyFile) -> Iterable[Wrong]:
         yield from known((*path, "harm"), "harm", [step.harm], file.harms)
         yield from known((*path, "unless"), "exemption", step.unless, file.exemptions)
         if step.review:
-            yield from known((*path, "review"), "queue", [step.review.queue], file.queues)
-            yield from known((*path, "review"), "clock", step.review.clocks, file.clocks)
+            yield from known((*path, "review", "queue"), "queue", [step.review.queue], file.queues)
+            yield from known((*path, "review", "clocks"), "clock", step.review.clocks, file.clocks)
         if isinstance(step, Rule):
-            groups = [place for place in step.jurisdictions if len(place) > 2]
-            yield from known((*path, "jurisdictions"), "jurisdiction", groups, file.jurisdictions)
+            yield from _places((*path, "jurisdictions"), step.jurisdictions, file)
     for name, clock in file.clocks.items():
-        groups = [place for place in clock.jurisdictions if len(place) > 2]
-        yield from known(("clocks", name, "jurisdictions"), "jurisdiction", groups, file.jurisdictions)
-    for name in file.jurisdictions:
+        yield from _places(("clocks", name, "jurisdictions"), clock.jurisdictions, file)
+    for name, group in file.jurisdictions.items():
         if len(name) == 2:
             yield Wrong(("jurisdictions", name), f"{name!r} reads like a country; give groups a longer name")
+        yield from _places(("jurisdictions", name, "regions"), group.regions, file)
+
+
+def _places(path: tuple[str | int, ...], places: Iterable[Place], file: PolicyFile) -> Iterable[Wrong]:
+    for i, place in enumerate(places):
+        if len(place) > 2 and place not in file.jurisdictions:
+            known = ", ".join(sorted(file.jurisdictions)) or "none"
+            yield Wrong((*path, i), f"there is no jurisdiction {place!r}; known are: {known}")
+        if len(place) == 2 and place not in COUNTRIES:
+            hint = f"; ISO 3166 says {INSTEAD[place]!r}" if place in INSTEAD else ""
+            yield Wrong((*path, i), f"there is no country {place!r}{hint}")
 
 
 def _uncovered(file: PolicyFile) -> Iterable[Wrong]:
