@@ -60,7 +60,7 @@ USUAL = datetime(2026, 9, 1, 12, tzinfo=UTC)
 """When it is in a case that does not say: the same whenever the cases are run."""
 
 NONE = "none"
-"""What an expectation says of a queue, clock or label that there should not be."""
+"""What an expectation says of a queue, clock, label or harm that there should not be."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=300)]
 
@@ -177,10 +177,10 @@ class ExpectedThere(Section, frozen=True):
 class Expected(Section, frozen=True):
     """What should come of it; what is left out is not looked at.
 
-    `queue`, `clock`, `label`: `none` where there should be none. `within`: the deadline is no later than so long after the
-    decision. `clock`: the legal or promised deadline behind it. `fires`, `silent`: rules and fail modes that act, and
-    that do not. `shadow`: rules that are recorded only. `exempted_by`: what keeps a rule from acting. `says`: words in
-    one of the reasons. `regions`: what applies there, whether or not it differs.
+    `queue`, `clock`, `label`, `harm`: `none` where there should be none. `within`: the deadline is no later than so
+    long after the decision. `clock`: the legal or promised deadline behind it. `fires`, `silent`: rules and fail modes
+    that act, and that do not. `shadow`: rules that are recorded only. `exempted_by`: what keeps a rule from acting.
+    `says`: words in one of the reasons. `regions`: what applies there, whether or not it differs.
     """
 
     action: Action | None = None
@@ -240,7 +240,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Ran:
     """What came of all cases. `idle`: what no case made act, by kind: rules, fail modes, exemptions, clocks."""
 
     policy_version: str
@@ -273,10 +273,10 @@ class Cases:
             names.add(placed.case.name)
             self._check_names(i, placed.case.expect)
 
-    def run(self) -> Tested:
+    def run(self) -> Ran:
         """Decide every case, and compare."""
         results = tuple(self._run(i, placed) for i, placed in enumerate(self.cases))
-        return Tested(self._policy.version, results, _idle(self._policy, results))
+        return Ran(self._policy.version, results, _idle(self._policy, results))
 
     def _read(self, i: int, entry: Any) -> Placed:
         try:
@@ -295,7 +295,7 @@ class Cases:
         named: tuple[tuple[str, str, Iterable[str | None], Iterable[str]], ...] = (
             ("queue", "queue", [expect.queue], (*file.queues, NONE)),
             ("clock", "clock", [expect.clock], (*file.clocks, NONE)),
-            ("harm", "harm", [expect.harm], file.harms),
+            ("harm", "harm", [expect.harm], (*file.harms, NONE)),
             ("exempted_by", "exemption", [expect.exempted_by], file.exemptions),
             ("fires", "rule or fail mode", expect.fires, steps),
             ("silent", "rule or fail mode", expect.silent, steps),

@@ -17,7 +17,7 @@ from rich.table import Table
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.policy.cases import Tested
+    from pipeline.policy.cases import Ran
 
 policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
 out = Console()
@@ -51,23 +51,23 @@ def run_cases(
     from pipeline.policy.file import DEFAULT, load
 
     path = policy or Settings().policy_file or DEFAULT
-    tested = read(cases or beside(path), load(path, Settings().calibration_file)).run()
+    ran = read(cases or beside(path), load(path, Settings().calibration_file)).run()
     if as_json:
-        out.print_json(msgspec.json.encode(tested).decode())
+        out.print_json(msgspec.json.encode(ran).decode())
     else:
-        if every or not tested.held:
-            out.print(cases_table(tested, every))
-        held = sum(result.held for result in tested.results)
-        out.print(f"{tested.policy_version}: {held} of {len(tested.results)} cases hold", highlight=False)
-        for kind, names in tested.idle.items():
+        if every or not ran.held:
+            out.print(cases_table(ran, every))
+        held = sum(result.held for result in ran.results)
+        out.print(f"{ran.policy_version}: {held} of {len(ran.results)} cases hold", highlight=False)
+        for kind, names in ran.idle.items():
             err.print(f"[yellow]no case for[/] {kind}: {', '.join(names)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if tested.held else 1)
+    raise typer.Exit(0 if ran.held else 1)
 
 
-def cases_table(tested: Tested, every: bool) -> Table:
+def cases_table(ran: Ran, every: bool) -> Table:
     """Cases that fail, or every one; of one that fails, the lines of what it expected, what came instead, and why."""
     table = Table("", "line", "case")
-    for result in tested.results if every else (result for result in tested.results if not result.held):
+    for result in ran.results if every else (result for result in ran.results if not result.held):
         told = [escape(result.name)]
         told += [
             f"[red]line {miss.line}: {miss.what} should be {escape(miss.expected)}, came: {escape(miss.came)}[/]"
