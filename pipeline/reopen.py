@@ -142,10 +142,14 @@ def _regional(decision: Decision, force: MediaEnforced, everywhere: RegionalDeci
 
 
 def _sooner(new: ReviewNeed | None, waiting: ReviewNeed | None) -> ReviewNeed | None:
-    """The more urgent one names the queue; the earlier deadline of the two holds, with its clock."""
-    asked = [need for need in (new, waiting) if need is not None]
-    if not asked:
-        return None
-    chosen = min(asked, key=lambda need: (need.start_by or need.deadline, -need.priority))
-    due = min(asked, key=lambda need: need.deadline)
-    return msgspec.structs.replace(chosen, deadline=due.deadline, clock=due.clock)
+    """The new one, which knows of the request, names queue and harm; it is as urgent as the more urgent of the two."""
+    if new is None or waiting is None:
+        return new or waiting
+    due = min(new, waiting, key=lambda need: need.deadline)
+    return msgspec.structs.replace(
+        new,
+        priority=max(new.priority, waiting.priority),
+        deadline=due.deadline,
+        start_by=min(new.start_by or new.deadline, waiting.start_by or waiting.deadline),
+        clock=due.clock,
+    )

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import uuid4
 
+import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text, update
 
+from pipeline.errors import Transient
 from pipeline.events import OutcomeStatus
-from pipeline.events.values import Action, Failure, FrameHash, Match, SignalStatus
+from pipeline.events.subject import AnswerStatus, SubjectMatch
+from pipeline.events.values import Action, Consent, Failure, FrameHash, Match, RequestFacts, RequestKind, SignalStatus
 from pipeline.ledger import ledger as ledger_module
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import LedgerCounts, RecentUpload, SettledReview, TaskState
-from pipeline.ledger.tables import SCHEMA, metadata
+from pipeline.ledger.tables import SCHEMA, metadata, tasks
+from pipeline.match.copies import Concerned, Content
 from pipeline.match.flood import Counted, Quarantine
+from tests.asked import asking, concerning, record
 from tests.ledger_race import race
 from tests.records import DETECTORS, NOON, decided, reviewed, routed, settled, signal, upload
 
@@ -272,6 +280,154 @@ class LedgerPromises:
         ]
         assert len(list(ledger.recent_uploads(NOON))) == 3
 
+    def test_a_request_opens_the_next_round_of_each_upload_once(self, ledger: Ledger) -> None:
+        """With decision, task and provisional outcome; the earlier task is superseded, and a repeat gets the same."""
+        for event in (decided("m1", review="faces"), decided("m2")):
+            ledger.record_decision(event, *routed(event))
+        opened = record(ledger, asking(), concerning("m1", "m2"))
+        assert [(each.media_id, each.round) for each in opened.decisions] == [("m1", 2), ("m2", 2)]
+        assert (opened.new, opened.answer.status) == (True, AnswerStatus.RECEIVED)
+        assert [task.media_id for task in ledger.open_tasks("requests")] == ["m1", "m2"]
+        assert ledger.open_tasks("faces") == ()
+        standing = ledger.standing("m1")
+        assert standing is not None
+        assert (standing.decided, standing.requested) == (opened.decisions[0], True)
+        again = record(ledger, asking(), concerning("m1", "m2", "m3"))
+        assert (again.decisions, again.answer, again.new) == (opened.decisions, opened.answer, False)
+        assert ledger.answered("r1") == (opened.answer,)
+        assert [(row.media_id, row.match, row.final) for row in ledger.all_reopened()] == [
+            ("m1", SubjectMatch.NAMED, False),
+            ("m2", SubjectMatch.NEAR_COPY, False),
+        ]
+        assert [name for name, _ in ledger.all_requests()] == ["r1"]
+
+    def test_a_request_that_means_nothing_may_mean_something_later(self, ledger: Ledger) -> None:
+        """The platform asks before the upload was decided on, and asks again."""
+        unknown = record(ledger, asking(), Concerned({}))
+        assert (unknown.answer.status, unknown.decisions) == (AnswerStatus.UNKNOWN_CONTENT, ())
+        assert record(ledger, asking(), Concerned({})).answer == unknown.answer
+        event = decided("m1")
+        ledger.record_decision(event, *routed(event))
+        assert record(ledger, asking(), concerning("m1")).answer.status is AnswerStatus.RECEIVED
+        assert {said.status for said in ledger.all_answers()} == {AnswerStatus.UNKNOWN_CONTENT, AnswerStatus.RECEIVED}
+
+    def test_a_request_is_done_when_the_last_upload_is_final(self, ledger: Ledger) -> None:
+        """Not before; asked again it says the same; later rounds do not say it again."""
+        for event in (decided("m1"), decided("m2")):
+            ledger.record_decision(event, *routed(event))
+        record(ledger, asking(), concerning("m1", "m2"))
+        one, two = ledger.open_tasks()
+        ledger.record_final(settled(reviewed(one), one))
+        assert ledger.finish_requests("m1", 2) == ()
+        ledger.record_final(settled(reviewed(two, Action.ALLOW), two))
+        (done,) = ledger.finish_requests("m2", 2)
+        assert (done.status, done.in_time) == (AnswerStatus.DONE, True)
+        assert [(each.media_id, each.action) for each in done.uploads] == [("m1", Action.REMOVE), ("m2", Action.ALLOW)]
+        assert ledger.finish_requests("m1", 2) == ledger.finish_requests("m2", 2) == (done,)
+        later = decided("m1", 3)
+        ledger.record_decision(later, *routed(later))
+        assert ledger.finish_requests("m1", 3) == ()
+        assert all(row.final for row in ledger.all_reopened())
+
+    def test_two_requests_on_one_upload_are_both_done(self, ledger: Ledger) -> None:
+        """The second one's round takes the question over, and its outcome settles both."""
+        event = decided("m1")
+        ledger.record_decision(event, *routed(event))
+        record(ledger, asking(), concerning("m1"))
+        record(ledger, asking(request_id="r2"), concerning("m1"))
+        (task,) = ledger.open_tasks()
+        assert task.round == 3
+        ledger.record_final(settled(reviewed(task), task))
+        assert [said.request_id for said in ledger.finish_requests("m1", 3)] == ["r1", "r2"]
+
+    def test_a_later_round_must_know_of_the_request(self, ledger: Ledger) -> None:
+        """A decision without it is refused until it was made with it; what was recorded before is given back."""
+        event = decided("m1")
+        ledger.record_decision(event, *routed(event))
+        opened = record(ledger, asking(), concerning("m1"))
+        rival, rescan = decided("m1", 2), decided("m1", 3)
+        assert ledger.record_decision(rival, *routed(rival)) == opened.decisions[0]
+        with pytest.raises(Transient, match="under a request"):
+            ledger.record_decision(rescan, *routed(rescan))
+        heeded = decided("m1", 3, request=opened.decisions[0].request, review="faces")
+        assert ledger.record_decision(heeded, *routed(heeded)) == heeded
+
+    def test_a_ledger_that_is_built_again_finds_the_rounds_of_a_request(self, ledger: Ledger) -> None:
+        """The decisions come from their topic before the request is read: no round is opened a second time."""
+        first = decided("m1")
+        for event in (first, decided("m1", 2, review="faces", request=_facts(), decided_at=NOON + timedelta(hours=1))):
+            ledger.record_decision(event, *routed(event))
+        opened = record(ledger, asking(), concerning("m1"))
+        assert [each.round for each in opened.decisions] == [2]
+        assert [row.round for row in ledger.all_decisions()] == [1, 2]
+
+    def test_uploads_are_found_by_name_consent_and_bytes(self, ledger: Ledger) -> None:
+        """In any round; with what they look like where that is known."""
+        consent = Consent(reference="c-1")
+        for event in (
+            decided("m1", hashes=LOOKS, upload=upload("m1", consent=consent)),
+            decided("m1", 2, sha256="cd" * 32, upload=upload("m1", consent=consent)),
+            decided("m2", upload=upload("m2", uploaded_at=NOON + timedelta(days=1))),
+        ):
+            ledger.record_decision(event, *routed(event))
+        revoked = asking(None, kind=RequestKind.CONSENT_REVOKED, consent_reference="c-1")
+        assert ledger.uploads_meant(revoked) == ledger.uploads_meant(asking("m1")) == ("m1",)
+        assert ledger.uploads_meant(asking("unknown")) == ()
+        assert set(ledger.contents_of(["m1"])) == {Content(DIGEST, LOOKS), Content("cd" * 32, ())}
+        assert ledger.uploads_of([DIGEST]) == ((DIGEST, "m2"), (DIGEST, "m1"))
+        assert list(ledger.contents_since(NOON)) == [Content(DIGEST, LOOKS)]
+        assert list(ledger.contents_since(NOON + timedelta(seconds=1))) == []
+        assert ledger.contents_of([]) == ledger.uploads_of([]) == ()
+
+    def test_threads_that_race_over_a_request_open_it_once(self, ledger: Ledger) -> None:
+        """Also where two requests concern the same uploads in another order: nobody waits in a circle."""
+        for name in ("m1", "m2", "m3"):
+            event = decided(name)
+            ledger.record_decision(event, *routed(event))
+        ways = [("r1", concerning("m1", "m2", "m3")), ("r2", concerning("m3", "m2", "m1"))] * 3
+        with ThreadPoolExecutor(6) as pool:
+            opened = list(pool.map(lambda way: record(ledger, asking(request_id=way[0]), way[1]), ways))
+        assert sum(each.new for each in opened) == 2
+        for name in ("r1", "r2"):
+            told = [(each.decisions, each.answer) for each in opened if each.answer.request_id == name]
+            assert all(each == told[0] for each in told)
+        assert sorted((row.media_id, row.round) for row in ledger.all_reopened()) == [
+            (name, round_) for name in ("m1", "m2", "m3") for round_ in (2, 3)
+        ]
+
+    def test_the_schema_goes_forward_and_back_with_rows_in(self, url: str) -> None:
+        """What was recorded stays, and what the step adds is filled: old tasks are to be started by their deadline."""
+        ledger = Ledger(url)
+        if "sqlite" in url:
+            ledger_module._prepare_file(ledger._engine)
+        _move(ledger, "0002", command.upgrade)
+        row = {"media_id": "m1", "round": 1, "event": "{}", "id": uuid4().hex, "at": "2025-06-01 12:00:00", "text": "x"}
+        with ledger._writes.begin() as connection:
+            for statement in _OLD_ROWS:
+                connection.execute(text(statement), row)
+        for revision, how in (("0003", command.upgrade), ("0002", command.downgrade), ("0003", command.upgrade)):
+            _move(ledger, revision, how)
+            columns = "deadline, start_by" if revision == "0003" else "deadline"
+            with ledger._engine.connect() as connection:
+                (found,) = connection.execute(text(f"SELECT {columns} FROM tasks"))
+            assert len(set(found)) == 1
+        ledger.migrate()
+        ledger.check()
+        ledger.close()
+
+    def test_tasks_of_an_older_worker_are_sorted_by_their_deadline(self, ledger: Ledger) -> None:
+        """While a release is rolled out, some rows have no moment to start by."""
+        for name in ("m1", "m2"):
+            event = decided(name, review="faces")
+            task, outcome = routed(event)
+            assert task is not None
+            hours = {"m1": 1, "m2": 2}[name]
+            fields = {**_fields(task), "deadline": NOON + timedelta(hours=hours)}
+            ledger.record_decision(event, type(task)(**fields), outcome)
+        with ledger._writes.begin() as connection:
+            connection.execute(update(tasks).where(tasks.c.media_id == "m1").values(start_by=None))
+        assert [task.media_id for task in ledger.open_tasks()] == ["m1", "m2"]
+
     def test_moments_come_back_with_their_offset(self, ledger: Ledger) -> None:
         """Any offset in, UTC out; and the ends of the calendar are no trouble."""
         abroad = datetime(2025, 1, 1, 1, tzinfo=timezone(timedelta(hours=5)))
@@ -357,3 +513,30 @@ class LedgerPromises:
 
 def _fields(task: object) -> dict[str, object]:
     return {name: getattr(task, name) for name in task.__struct_fields__}  # type: ignore[attr-defined]
+
+
+_OLD_ROWS = (
+    "INSERT INTO uploads (media_id, round, uri, surface, uploaded_at) VALUES (:media_id, :round, :text, :text, :at)",
+    (
+        "INSERT INTO decisions (media_id, round, decision_id, decided_at, action, policy_version, event)"
+        " VALUES (:media_id, :round, :id, :at, :text, :text, :event)"
+    ),
+    (
+        "INSERT INTO tasks (task_id, media_id, round, state, queue, harm, priority, requested_at, deadline, event)"
+        " VALUES (:id, :media_id, :round, 'open', :text, :text, 1, :at, :at, :event)"
+    ),
+)
+"""As a release before the step wrote them."""
+
+
+def _facts() -> RequestFacts:
+    return RequestFacts(request_id="r1", kind=RequestKind.REMOVAL, received_at=NOON)
+
+
+def _move(ledger: Ledger, revision: str, how: Callable[[Config, str], None]) -> None:
+    """Bring the schema to another revision, as an operator would."""
+    config = Config()
+    config.set_main_option("script_location", str(ledger_module._MIGRATIONS))
+    with ledger._writes.begin() as connection:
+        config.attributes["connection"] = connection
+        how(config, revision)

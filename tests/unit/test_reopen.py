@@ -109,7 +109,8 @@ def test_a_person_who_was_asked_is_still_asked_and_not_later() -> None:
     assert need == event.decision.review
     sooner = again(event).decision.review
     assert sooner is not None
-    assert sooner.deadline == NOON + timedelta(hours=4)
+    assert (sooner.queue, sooner.deadline, sooner.clock) == ("requests", NOON + timedelta(hours=4), None)
+    assert sooner.start_by == NOON + timedelta(hours=4)
 
 
 def test_what_was_removed_stays_removed_without_another_look() -> None:
@@ -179,7 +180,9 @@ def test_no_request_loosens_anything(new: Decision, old: Decision, waits: bool) 
     assert (found.review is None) == (removed or not asked)
     if found.review is not None:
         assert found.review.deadline == min(asked)
-    assert floored(found, before) == found
+    twice = floored(found, before)
+    assert (twice.action, twice.regional, twice.label) == (found.action, found.regional, found.label)
+    assert (twice.review and twice.review.deadline) == (found.review and found.review.deadline)
 
 
 def test_a_later_round_heeds_the_request_that_is_open() -> None:
