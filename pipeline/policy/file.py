@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -149,7 +149,7 @@ _KEYS = tuple(
     )
 )
 _WORDS = {
-    kind.__metadata__[0].pattern: words
+    get_args(kind)[1].pattern: words
     for kind, words in (
         (Name, "lower case, digits and single dashes"),
         (Word, "lower case, digits and single underscores, a letter first"),
