@@ -280,8 +280,9 @@ def _wire(
 
     async def judge(upload: MediaUploaded, round_: int) -> MediaDecided:
         within = settings.item_deadline * _JUDGING_SHARE
-        by = late.screening.under(policies.policy)  # to the end, whatever comes in force meanwhile
-        return await screen(upload, round_, now=datetime.now(UTC), within=within, by=by)
+        now = datetime.now(UTC)
+        by = late.screening.under(policies.at(now))  # to the end, whatever comes in force meanwhile
+        return await screen(upload, round_, now=now, within=within, by=by)
 
     def fail_mode(upload: MediaUploaded, round_: int, why: Failure) -> MediaDecided:
         return unscreenable(upload, round_, why, now=datetime.now(UTC), policy=policies.policy)

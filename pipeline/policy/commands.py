@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.policy.record_commands import add_to as add_record
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.policy.cases import Ran
 
 policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
+add_record(policy_app)
 out = Console()
 err = Console(stderr=True)
 

@@ -113,10 +113,10 @@ class _Standing:
 
 
 class PolicyAtHand:
-    """Ask `policy` for each upload; keep up to date with `keep`.
+    """Ask `at` for each upload; keep up to date with `keep`.
 
-    `look` runs in a thread and only ever adds to what is coming; the switch itself happens where `policy` is called, in
-    the event loop. So none is half done, and nothing needs a lock.
+    `look` runs in a thread and only ever adds to what is coming; the switch itself happens where `at` is called, in the
+    event loop. So none is half done, and nothing needs a lock.
     """
 
     def __init__(
@@ -162,14 +162,18 @@ class PolicyAtHand:
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    @property
-    def policy(self) -> Policy:
-        """What is in force at this moment."""
-        now = self._clock() + self._behind
+    def at(self, moment: datetime) -> Policy:
+        """What decides on an upload that is taken up at this moment of the worker's own clock."""
+        now = moment + self._behind
         if due := [each for each in self._waiting() if each.switch.active_from <= now]:
             self._activate(due[-1])
             self._metrics.policy_reloads.labels("ok").inc()
         return self._current.loaded.policy
+
+    @property
+    def policy(self) -> Policy:
+        """What is in force now."""
+        return self.at(self._clock())
 
     @property
     def settling(self) -> bool:
