@@ -28,13 +28,13 @@ from pipeline.events.codec import encode
 from pipeline.events.subject import AnswerStatus, SubjectMatch
 from pipeline.events.values import Action
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.port import OpenedRequest
+from pipeline.ledger.port import Following, OpenedRequest, Standing
 from pipeline.match.copies import concerned
 from pipeline.policy.case import case_of
 from pipeline.policy.decide import decide
 from pipeline.reopen import heeded
 from pipeline.topology import DECIDED, ENFORCED, REVIEW_DECIDED, SUBJECT_ANSWERED, SUBJECT_REQUESTED, review_topic
-from tests.asked import asking, policy, record
+from tests.asked import asking, concerning, policy, record, reopening
 from tests.records import NOON, decided, reviewed, routed
 from tests.unit.match.made import code, frames, turned
 
@@ -183,15 +183,29 @@ async def test_the_same_request_again_publishes_the_same_records(ledger: Ledger)
 
 @pytest.mark.parametrize("published", range(4))
 async def test_a_worker_that_dies_anywhere_loses_nothing(ledger: Ledger, published: int) -> None:
-    """After each record that it publishes: the next one publishes all of them, the same, and no round is opened twice."""
+    """After each record that it publishes: the next one publishes all of them, the same, and opens no round again."""
+    dying = Worker(ledger, lives=published)
     with pytest.raises(Died):
-        dying = Worker(ledger, lives=published)
         await dying.request(asking())
     worker = Worker(ledger)
     await worker.request(asking())
     assert [encode(e) for _, e in worker.sent[:published]] == [encode(e) for _, e in dying.sent]
     assert len(worker.sent) == 4
     assert {row.round for row in ledger.all_reopened()} == {2}
+
+
+def test_a_worker_that_dies_in_the_transaction_did_nothing(ledger: Ledger) -> None:
+    """Neither the request nor the rounds before the one that it died at are on record."""
+
+    def dying(before: Standing, match: SubjectMatch) -> Following:
+        if before.decided.media_id == "same":
+            raise Died
+        return reopening(asking(), before, match)
+
+    with pytest.raises(Died):
+        ledger.record_request(asking(), concerning("m1", "same"), dying, NOON)
+    assert list(ledger.all_requests()) == list(ledger.all_reopened()) == list(ledger.all_answers()) == []
+    assert ledger.decision("m1", 2) is None
 
 
 @pytest.mark.parametrize("published", range(2))
