@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from uuid import uuid4
 
 import msgspec
 import typer
@@ -24,7 +25,7 @@ from rich.table import Table
 
 from pipeline import VERSION, log
 from pipeline.errors import Reason, Stage, UnmaskError
-from pipeline.events.values import Surface
+from pipeline.events.values import RequestKind, Surface
 from pipeline.learn.commands import add_to as add_learning
 from pipeline.match.commands import app as banks_app
 from pipeline.policy.commands import policy_app
@@ -268,6 +269,55 @@ def publish(
 
     for upload in publish_files(client_config(Settings()), files, surface=surface, declared=declared_synthetic):
         out.print(f"{upload.media_id}  {upload.uri}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def request(
+    media_id: Annotated[str | None, typer.Argument(help="The upload that is meant, with its copies.")] = None,
+    consent: Annotated[str | None, typer.Option(help="Instead: every upload that carried this reference.")] = None,
+    kind: Annotated[RequestKind, typer.Option(help="What the person shown asks for.")] = RequestKind.REMOVAL,
+    harm: Annotated[str, typer.Option(help="What the person calls it, in the policy's words.")] = "",
+    jurisdiction: Annotated[str | None, typer.Option(help="Whose law the person invokes: US, IN, …")] = None,
+    received_at: Annotated[datetime | None, typer.Option(help="When it reached you (UTC); now if not given.")] = None,
+    request_id: Annotated[str | None, typer.Option("--id", help="Your id of it; a new one if not given.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Show what is answered, for so many seconds at most.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a request by a person shown, as a platform would; the content is opened again and the clock starts."""
+    from pipeline.ask import ask, ask_and_wait
+    from pipeline.events import SubjectRequested
+    from pipeline.events.codec import MalformedEvent, decode, encode
+    from pipeline.kafka import client_config
+    from pipeline.show import answer_line, utc
+
+    if (media_id is None) == (consent is None):
+        raise UnmaskError("say what is meant: a MEDIA_ID, or --consent REFERENCE")
+    asked = SubjectRequested(
+        request_id=request_id or str(uuid4()),
+        kind=kind,
+        received_at=utc(received_at) or datetime.now(UTC),
+        media_id=media_id,
+        consent_reference=consent,
+        jurisdiction=jurisdiction,
+        harm=harm,
+    )
+    if isinstance(wrong := decode(encode(asked), SubjectRequested), MalformedEvent):
+        raise UnmaskError(f"{wrong.where}: {wrong.why}")
+    config = client_config(Settings())
+    if not wait:
+        ask(config, asked)
+        out.print(asked.request_id, highlight=False, soft_wrap=True)
+        return
+    answered = False
+    for said in ask_and_wait(config, asked, wait):
+        answered = True
+        if as_json:
+            out.print_json(msgspec.json.encode(said).decode())
+        else:
+            out.print(answer_line(said), highlight=False, soft_wrap=True)
+    if not answered:
+        err.print(f"no answer to {asked.request_id} within {wait:g} s", highlight=False)
+    raise typer.Exit(0 if answered else 1)
 
 
 @models_app.command("build")

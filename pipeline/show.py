@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from pipeline.audit import AuditReport
-from pipeline.events import MediaDecided
+from pipeline.events import MediaDecided, SubjectAnswered
 from pipeline.events.values import Action, Signal, SignalStatus
 from pipeline.learn.calibrate import Fitted
 from pipeline.learn.evaluate import Evaluation
@@ -142,6 +142,25 @@ def audit_tables(report: AuditReport) -> Group:
     lines += [f"[yellow]incomplete: {topic} no longer holds all that was written[/]" for topic in report.incomplete]
     verdict = "[green]the invariant holds[/]" if report.holds else f"[red]{len(report.violations)} violations[/]"
     return Group(counts, *lines, verdict)
+
+
+def answer_line(said: SubjectAnswered) -> str:
+    """What was said to a request: `received: 2 uploads opened again, until 2026-01-17 08:00 UTC`, and each upload."""
+    words = said.status.value.replace("_", " ")
+    if said.uploads:
+        words += f": {len(said.uploads)} upload{'s' if len(said.uploads) > 1 else ''} opened again"
+    if said.deadline is not None:
+        words += f", until {said.deadline.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if said.in_time is not None:
+        words += ", in time" if said.in_time else ", [red]too late[/]"
+    if said.left_out:
+        words += f"; {said.left_out} more copies were left alone"
+    lines = [
+        f"  {each.media_id} round {each.round} ({each.match.value.replace('_', ' ')})"
+        + ("" if each.action is None else f": {action(each.action)}")
+        for each in said.uploads
+    ]
+    return "\n".join([words, *lines])
 
 
 def replay_table(plan: ReplayPlan) -> Group:
