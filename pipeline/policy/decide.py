@@ -165,7 +165,9 @@ def _crossed(condition: Condition, signals: Mapping[Family, Signal]) -> tuple[tu
 def _fail_modes(look: _Look) -> Iterator[_Fired]:
     case, policy = look.case, look.policy
     for mode in policy.fail_modes:
-        if (mode.on is On.UNJUDGED) is (case.failure is None) or not mode.covers(case.upload.surface):
+        if (mode.on is On.UNJUDGED) is (case.failure is None):
+            continue
+        if mode.surfaces and case.upload.surface not in mode.surfaces:
             continue
         condition = policy.conditions.fail_modes.get(mode.name)
         # What cannot be answered applies: it stands for something that nobody could judge.
