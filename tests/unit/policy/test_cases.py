@@ -124,7 +124,7 @@ def test_what_no_case_exercises_is_told() -> None:
     """Rules, fail modes, exemptions and clocks that never act in a case are listed; those that act are not."""
     idle = ran(case("{signals: {face_swap: 0.91}, purposes: [satire], tags: [election]}", "{action: allow}")).idle
     assert "likely-face-swap" in idle["rules"]
-    assert "declared-art-civic" not in idle["rules"]
+    assert "civic-satire" not in idle["rules"]
     assert "declared-art" not in idle["exemptions"]
     assert "consented" in idle["exemptions"]
     assert "in-order" in idle["clocks"]
