@@ -273,9 +273,8 @@ def _event(sample: Sample, media_id: str) -> MediaUploaded:
         uri=sample.path.as_uri(),
         uploaded_at=datetime.now(UTC),
         size=sample.path.stat().st_size,
-        surface=sample.surface,
-        declared_synthetic=sample.declared_synthetic,
         attributes={"sample": sample.name},
+        **sample.context,
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from PIL import Image
 
 from pipeline.demo import credentials, media
 from pipeline.errors import ConfigError
-from pipeline.events.values import Surface
+from pipeline.events.values import Consent, Purpose, Relation, Surface
 from pipeline.learn.blend import self_blend
 from pipeline.learn.features import FaceReader
 from pipeline.models.samples import sample_photographs
@@ -22,14 +24,16 @@ _SEED = 13
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One upload. `path` None: the event itself is broken. `expect`: the queue or action that it should come to."""
+    """One upload. `path` None: the event itself is broken. `expect`: the queue or action that it should come to.
+
+    `context`: what the platform says of it beside the file, as fields of `media.uploaded`.
+    """
 
     name: str
     about: str
     path: Path | None
     expect: frozenset[str]
-    surface: Surface = Surface.POST
-    declared_synthetic: bool = False
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[[str], None]) -> tuple[Sample, ...]:
@@ -62,32 +66,48 @@ def make_samples(folder: Path, models_dir: Path, home: Path, progress: Callable[
     (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 100])
     media.write_bomb(folder / "bomb.png")
 
-    def sample(
-        name: str,
-        about: str,
-        *expect: str,
-        file: str | None = None,
-        surface: Surface = Surface.POST,
-        declared_synthetic: bool = False,
-    ) -> Sample:
-        return Sample(name, about, folder / (file or name), frozenset(expect), surface, declared_synthetic)
+    def sample(name: str, about: str, *expect: str, file: str | None = None, **context: Any) -> Sample:
+        return Sample(name, about, folder / (file or name), frozenset(expect), context)
 
+    agreed = Consent(relation=Relation.AUTHORISED, reference="consent-7", purposes=(Purpose.DUB,))
     return (
         sample("portrait.jpg", "a genuine portrait", "allow"),
         sample("coffee.jpg", "a photograph without a face", "allow"),
         sample("face-blended.jpg", "the portrait, its face blended with itself", "faces"),
         sample(
-            "face-blended ad",
-            "the same bytes as an advertisement",
+            "… as an ad", "the same bytes in an advertisement", "faces", file="face-blended.jpg", surface=Surface.AD
+        ),
+        sample(
+            "… as satire", "the same, declared as satire", "allow", file="face-blended.jpg", purposes=(Purpose.SATIRE,)
+        ),
+        sample(
+            "… on an election",
+            "the same, of which the platform says that it is about an election",
             "faces",
             file="face-blended.jpg",
-            surface=Surface.AD,
+            tags=("election",),
         ),
         sample("rendered.jpg", "a picture that no camera took, unmarked", "allow"),
         sample("generated.png", "a picture with a generator's metadata", "label"),
         sample("signed.jpg", "Content Credentials that say a model made it", "label"),
         sample("declared.png", "declared synthetic by its uploader", "label", declared_synthetic=True),
         sample("clip.mp4", "a video with sound; a blended face in its middle", "faces"),
+        sample(
+            "… as a dub",
+            "the same, a dub that the person shown agreed to",
+            "label",
+            file="clip.mp4",
+            purposes=(Purpose.DUB,),
+            consent=agreed,
+        ),
+        sample(
+            "… consent ended",
+            "the same, and the person shown agrees no longer",
+            "requests",
+            file="clip.mp4",
+            purposes=(Purpose.DUB,),
+            consent=replace(agreed, revoked=True),
+        ),
         sample("clip-genuine.mp4", "a video with sound; the genuine portrait", "allow"),
         sample("voice.wav", "sound alone", "allow"),
         sample("portrait again", "the portrait's bytes, uploaded again", "allow", file="portrait.jpg"),
