@@ -147,6 +147,7 @@ async def screening(
             closer_frames=settings.decode_closer_frames,
             native_side=settings.decode_native_side,
             trust_anchors=str(settings.trust_anchors) if settings.trust_anchors else None,
+            identity_anchors=str(settings.identity_anchors) if settings.identity_anchors else None,
         )
         observe = partial(_count_deaths, metrics)
         pool = await parts.enter_async_context(DecodePool(settings.decode_workers, budget, observe=observe))
@@ -180,19 +181,21 @@ async def screening(
 
 
 def _how_read(budget: DecodeBudget) -> tuple[str, ...]:
-    """How files are sampled, and who may vouch for credentials: the list's words, since its path stays when it changes.
+    """How files are sampled, and who may vouch for credentials: the lists' words, since paths stay when those change.
 
     Raises:
-        ConfigError: the list cannot be read.
+        ConfigError: a list cannot be read.
     """
-    sampled = sampling_version(replace(budget, trust_anchors=None))
-    if budget.trust_anchors is None:
-        return (sampled,)
+    sampled = sampling_version(replace(budget, trust_anchors=None, identity_anchors=None))
+    lists = (("anchors", budget.trust_anchors), ("identity_anchors", budget.identity_anchors))
+    return (sampled, *(f"{name}@{_digest_of(path, name)}" for name, path in lists if path is not None))
+
+
+def _digest_of(path: str, name: str) -> str:
     try:
-        words = Path(budget.trust_anchors).read_bytes()
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8]
     except OSError as error:
-        raise ConfigError(f"UNMASK_TRUST_ANCHORS: {error}") from None
-    return (sampled, f"anchors@{hashlib.sha256(words).hexdigest()[:8]}")
+        raise ConfigError(f"UNMASK_{'TRUST_ANCHORS' if name == 'anchors' else name.upper()}: {error}") from None
 
 
 def breaker(name: str, stage: Stage, reason: Reason, on_state: Callable[[State], None]) -> Breaker:

@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     trust_anchors: Path | None = Field(
         None, description="Certificates (PEM) that may vouch for Content Credentials; when not set nobody is trusted."
     )
+    identity_anchors: Path | None = Field(
+        None,
+        description="Certificates (PEM) that may vouch for identities in Content Credentials; when not set none is.",
+    )
     decode_workers: int = Field(2, ge=1, description="Decoder child processes per worker.")
     decode_frames: int = Field(24, ge=1, description="Keyframes looked at per upload.")
     decode_max_side: int = Field(1280, ge=64, description="Long side, pixels, of the frames that detectors see.")

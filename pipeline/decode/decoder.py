@@ -29,7 +29,8 @@ def decode(fd: int, budget: DecodeBudget, out: Outbox) -> Report:
             report = images.decode(file, found.name, budget, out)
         else:
             report = pyav.decode(file, budget, out, known=found.shape is Shape.TIMELINE)
-        credentials = read_credentials(file, found.mime, budget.trust_anchors) if found.mime else None
+        anchors = budget.trust_anchors, budget.identity_anchors
+        credentials = read_credentials(file, found.mime, *anchors) if found.mime else None
         return replace(report, facts=replace(report.facts, credentials=credentials))
 
 

@@ -102,8 +102,8 @@ class DecodeBudget:
     lie on either side of it.
     `closer_frames` more may be asked for in spans, for which at most `closer_decoded` frames are decoded; those of more
     than `closer_side`² pixels are scaled to `closer_side` on the long side. `native_side`: longest side of the unscaled
-    part of a frame (0: none is kept). `trust_anchors`: PEM file of those who may vouch for Content Credentials; in a
-    child, what it says.
+    part of a frame (0: none is kept). `trust_anchors`, `identity_anchors`: PEM files of those who may vouch for Content
+    Credentials, and for identities in them; in a child, what they say.
     """
 
     frames: int = 24
@@ -121,6 +121,7 @@ class DecodeBudget:
     native_side: int = 768
     packets: int = 200_000
     trust_anchors: str | None = None
+    identity_anchors: str | None = None
     memory_bytes: int = 3 * 1024**3
     cpu_seconds: int = 60
     wall_seconds: float = 90.0

@@ -90,8 +90,8 @@ def main() -> None:
     """Serve orders until the pool goes away."""
     control = socket.socket(fileno=int(sys.argv[1]))
     budget = msgspec.json.decode(sys.argv[2], type=DecodeBudget)
-    if budget.trust_anchors:  # children open no files: they are given what the file says
-        budget = replace(budget, trust_anchors=Path(budget.trust_anchors).read_text(encoding="ascii"))
+    # Children open no files: they are given what the files say.
+    budget = replace(budget, trust_anchors=_said(budget.trust_anchors), identity_anchors=_said(budget.identity_anchors))
     decoder = cast("Decoder", importlib.import_module(sys.argv[3]))
     isolated = sandbox.isolate()
     gc.collect()
@@ -99,6 +99,10 @@ def main() -> None:
     control.send(msgspec.json.encode(Ready(_try_out(budget, isolated))))
     with suppress(ConnectionError):  # the pool went away in the middle of an obituary
         _serve(control, budget, decoder)
+
+
+def _said(path: str | None) -> str | None:
+    return Path(path).read_text(encoding="ascii") if path else None
 
 
 def _serve(control: socket.socket, budget: DecodeBudget, decoder: Decoder) -> None:

@@ -3,6 +3,11 @@
 Four states. *Invalid* is no proof of forgery (genuine camera files have been seen with a wrong data hash), and
 *trusted* says who signed, not that the picture shows the truth. C2PA specification 2.2, §15 (validation) and §18
 (assertions).
+
+An identity assertion (`cawg.identity`, by the Creator Assertions Working Group) names a person or an organisation that
+stands behind the content. A name is taken over only where the library validated the assertion, bound to this very
+content, and its X.509 certificate leads to an anchor for identities. Who vouches for cameras does not vouch for people,
+nor the other way round. Identities that others aggregated (`cawg.identity_claims_aggregation`) are not taken over.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from functools import cache
 from typing import Any, BinaryIO
 
 import c2pa
+import msgspec
 
 from pipeline.decode.metadata import printable
 from pipeline.events.values import Credentials, CredentialState
@@ -27,6 +33,9 @@ _MOST_BYTES = 512 * 1024**2
 _MOST = 24
 _TRUST_CODES = frozenset({"signingCredential.untrusted"})
 _AGES = frozenset({"signingCredential.expired", "timeStamp.untrusted"})
+_IDENTITY = "cawg."
+"""Codes about identity assertions. One that does not hold says nothing of the credentials as such."""
+_IDENTIFIED = frozenset({"cawg.identity.well-formed", "cawg.x509.signature.validated", "cawg.x509.credential.trusted"})
 
 # The library calls back into Python, and callbacks live in executable memory, of which an enclosed child gets no more:
 # what these two took before is free for its own.
@@ -57,35 +66,52 @@ _ACTIONS = {
 """Actions of the specification (2.2, §18.14) in words."""
 
 
-def read_credentials(file: BinaryIO, mime: str, trust_anchors: str | None) -> Credentials:
+def read_credentials(
+    file: BinaryIO, mime: str, trust_anchors: str | None, identity_anchors: str | None = None
+) -> Credentials:
     """What the file's active manifest says.
 
     Args:
         file: open and seekable; it is left anywhere.
         mime: its type by content; credentials in types that the library does not read are not seen.
         trust_anchors: PEM certificates of those who may vouch; None: nobody is trusted.
+        identity_anchors: PEM certificates of those who may vouch for identities; None: nobody is named.
     """
     size = file.seek(0, io.SEEK_END)
     if not _mentioned(file, size):
         return Credentials(state=CredentialState.ABSENT)
     if size > _MOST_BYTES:
         return Credentials(state=CredentialState.ABSENT, note=f"not checked: larger than {_MOST_BYTES // 1024**2} MB")
-    file.seek(0)
     try:
-        reader = c2pa.Reader.try_create(mime, file, context=_context(trust_anchors))
+        store = _store(file, mime, "manifest", trust_anchors)
+        if store is None:
+            return Credentials(state=CredentialState.ABSENT)
+        found = interpreted(store)
+        if identity_anchors and found.state is not CredentialState.INVALID and _identities(store):
+            # Read again: given both lists at once, the library lets anchors of people vouch for cameras.
+            again = _store(file, mime, "cawg", identity_anchors)
+            return msgspec.structs.replace(found, identity=identity(again or {}))
+        return found
     except c2pa.C2paError as error:
         return Credentials(state=CredentialState.INVALID, codes=("unreadable",), note=_short(error))
+
+
+def _store(file: BinaryIO, mime: str, kind: str, anchors: str | None) -> Mapping[str, Any] | None:
+    """What the library says of the manifest store with these anchors; None without a store."""
+    file.seek(0)
+    reader = c2pa.Reader.try_create(mime, file, context=_context(kind, anchors))
     if reader is None:
-        return Credentials(state=CredentialState.ABSENT)
+        return None
     with reader:
-        return interpreted(json.loads(reader.json()))
+        store: Mapping[str, Any] = json.loads(reader.json())
+        return store
 
 
 def interpreted(store: Mapping[str, Any]) -> Credentials:
     """A manifest store, as c2pa-rs reports it, in our words."""
-    active = store.get("manifests", {}).get(store.get("active_manifest"), {})
+    active = _active(store)
     failures = _codes(store)
-    broken = [code for code in failures if code not in _TRUST_CODES | _AGES]
+    broken = [code for code in failures if code not in _TRUST_CODES | _AGES and not code.startswith(_IDENTITY)]
     signature = active.get("signature_info") or {}
     actions = [action for action in _actions(active) if isinstance(action, Mapping)]
     types = [str(action["digitalSourceType"]) for action in actions if action.get("digitalSourceType")]
@@ -104,9 +130,42 @@ def interpreted(store: Mapping[str, Any]) -> Credentials:
 def _state(store: Mapping[str, Any], failures: list[str], broken: list[str]) -> CredentialState:
     if broken or store.get("validation_state") == "Invalid":
         return CredentialState.INVALID
-    if failures or store.get("validation_state") != "Trusted":
+    if any(not code.startswith(_IDENTITY) for code in failures):
         return CredentialState.UNTRUSTED
-    return CredentialState.TRUSTED
+    # Where an identity is not trusted, the library calls trusted credentials no more than valid.
+    trusted = store.get("validation_state") == "Trusted" or "signingCredential.trusted" in _results(store, "success")
+    return CredentialState.TRUSTED if trusted else CredentialState.UNTRUSTED
+
+
+def identity(store: Mapping[str, Any]) -> str | None:
+    """Whom the first identity assertion that holds in every way names, in a store that was read with anchors for it."""
+    for assertion in _identities(store):
+        number = assertion.get("instance") or 1
+        at = f"/c2pa.assertions/{assertion['label']}" + (f"__{number}" if number > 1 else "")
+        if _results(store, "success", at) >= _IDENTIFIED and not _results(store, "failure", at):
+            signature = assertion["data"].get("signature_info") or {}
+            return printable(signature.get("common_name") or signature.get("issuer") or "")[:200] or None
+    return None
+
+
+def _identities(store: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        assertion
+        for assertion in _active(store).get("assertions") or ()
+        if str(assertion.get("label", "")).startswith("cawg.identity") and isinstance(assertion.get("data"), Mapping)
+    ]
+
+
+def _active(store: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = store.get("manifests", {}).get(store.get("active_manifest"), {})
+    return found
+
+
+def _results(store: Mapping[str, Any], kind: str, at: str = "") -> frozenset[str]:
+    """Codes of the active manifest that say so, of one assertion or of all."""
+    results = (store.get("validation_results") or {}).get("activeManifest") or {}
+    entries = results.get(kind) or ()
+    return frozenset(str(entry.get("code", "")) for entry in entries if str(entry.get("url") or "").endswith(at))
 
 
 def _codes(store: Mapping[str, Any]) -> list[str]:
@@ -153,11 +212,11 @@ def _mentioned(file: BinaryIO, size: int) -> bool:
 
 
 @cache
-def _context(trust_anchors: str | None) -> c2pa.Context:
+def _context(kind: str, anchors: str | None) -> c2pa.Context:
     """Validation without any fetching: what the file does not bring along is not looked up."""
     settings: dict[str, Any] = {"verify": {"verify_trust": True, "ocsp_fetch": False, "remote_manifest_fetch": False}}
-    if trust_anchors:
-        settings["trust"] = {"trust_anchors": trust_anchors}
+    if anchors:
+        settings["trust"] = {"anchors": [{"trust_kind": kind, "trust_anchors": anchors}]}
     return c2pa.Context.from_dict(settings)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.demo.credentials import GENERATED, authority, signed
 from pipeline.events.values import CredentialState
-from pipeline.provenance.content_credentials import interpreted, read_credentials
+from pipeline.provenance.content_credentials import identity, interpreted, read_credentials
+from tests.identity import named
 from tests.media import photograph
 
 
@@ -18,8 +19,8 @@ def files():
     return maker, signed(photograph(), maker, [GENERATED])
 
 
-def read(data: bytes, anchors: str | None = None):
-    return read_credentials(io.BytesIO(data), "image/jpeg", anchors)
+def read(data: bytes, anchors: str | None = None, identities: str | None = None):
+    return read_credentials(io.BytesIO(data), "image/jpeg", anchors, identities)
 
 
 def test_a_file_without_any():
@@ -58,6 +59,57 @@ def test_changed_after_signing(files):
     found = read(bytes(changed), maker.root)
     assert found.state is CredentialState.INVALID
     assert "assertion.dataHash.mismatch" in found.codes
+
+
+def test_a_verified_identity_is_named():
+    """Where an anchor for identities vouches for it; without one nobody is, and the credentials are what they were."""
+    maker, person = authority(), authority()
+    data = named(photograph(), maker, person)
+    found = read(data, maker.root, person.root)
+    assert (found.state, found.identity) == (CredentialState.TRUSTED, "Test Camera")
+    unknown = read(data, maker.root)
+    assert (unknown.state, unknown.identity) == (CredentialState.TRUSTED, None)
+    assert unknown.codes == ("cawg.x509.credential.untrusted",)
+
+
+def test_who_vouches_for_cameras_does_not_vouch_for_people():
+    """The lists are apart, both ways; an identity can be verified where nobody vouches for the camera."""
+    maker, person = authority(), authority()
+    data = named(photograph(), maker, person)
+    swapped = read(data, person.root, maker.root)
+    assert (swapped.state, swapped.identity) == (CredentialState.UNTRUSTED, None)
+    untrusted = read(data, None, person.root)
+    assert (untrusted.state, untrusted.identity) == (CredentialState.UNTRUSTED, "Test Camera")
+
+
+def test_an_identity_is_bound_to_its_content():
+    """A picture that was changed after signing names nobody."""
+    maker, person = authority(), authority()
+    changed = bytearray(named(photograph(), maker, person))
+    changed[-2000] ^= 1
+    found = read(bytes(changed), maker.root, person.root)
+    assert (found.state, found.identity) == (CredentialState.INVALID, None)
+
+
+@pytest.mark.parametrize("missing", ["cawg.identity.well-formed", "cawg.x509.signature.validated", "trusted"])
+def test_every_part_of_an_identity_must_hold(missing):
+    """And for that very assertion: what holds for another one is nothing."""
+    codes = ["cawg.identity.well-formed", "cawg.x509.signature.validated", "cawg.x509.credential.trusted"]
+    at = "self#jumbf=/c2pa/m/c2pa.assertions/cawg.identity"
+
+    def found(mine, others):
+        data = {"signature_info": {"common_name": "Somebody"}}
+        success = [{"code": code, "url": at} for code in mine] + [{"code": code, "url": at + "__2"} for code in others]
+        return identity(
+            {
+                "active_manifest": "m",
+                "manifests": {"m": {"assertions": [{"label": "cawg.identity", "data": data}]}},
+                "validation_results": {"activeManifest": {"success": success}},
+            }
+        )
+
+    assert found(codes, []) == "Somebody"
+    assert found([code for code in codes if not code.endswith(missing)], codes) is None
 
 
 def test_a_mention_is_no_manifest():
