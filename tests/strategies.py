@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from pipeline.calibration import Band, Calibration, FamilyCalibration, Isotonic, Platt, Stratum
-from pipeline.detect.port import DetectorReport, Findings, Mode, ReportStatus, Score
+from pipeline.detect.port import DetectorReport, Findings, ReportStatus, Score
+from pipeline.detect.port import Mode as DetectorMode
 from pipeline.errors import Reason, Stage
 from pipeline.events import (
     DeadLetter,
@@ -30,12 +33,19 @@ from pipeline.events.subject import AnswerStatus, Reopened, SubjectMatch
 from pipeline.events.values import (
     Action,
     Box,
+    Consent,
+    Credentials,
+    CredentialState,
     Decision,
     Evidence,
     Failure,
     Family,
+    Match,
     MediaFacts,
     MediaKind,
+    Purpose,
+    Relation,
+    RequestFacts,
     RequestKind,
     ReviewNeed,
     RuleHit,
@@ -45,9 +55,26 @@ from pipeline.events.values import (
     SignalStatus,
     Surface,
     TrackFacts,
+    UploaderFacts,
 )
 from pipeline.fuse import FamilyFusion, Fused, Fusion
-from pipeline.policy.rules import FailMode, On, Policy, PolicyFile, Review, Rule, versioned
+from pipeline.policy.case import Case
+from pipeline.policy.rules import (
+    Clock,
+    Exemption,
+    FailMode,
+    Harm,
+    Jurisdiction,
+    Mode,
+    On,
+    Policy,
+    PolicyFile,
+    Queue,
+    Review,
+    Rule,
+    Starts,
+    versioned,
+)
 
 # The same examples on every run, and none fails because the machine was busy.
 settings.register_profile("unmask", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -84,6 +111,22 @@ def tuples_of(strategy: st.SearchStrategy[T], most: int = 3) -> st.SearchStrateg
     return st.lists(strategy, max_size=most).map(tuple)
 
 
+consents = st.builds(
+    Consent,
+    relation=st.sampled_from(Relation),
+    reference=maybe(names),
+    purposes=tuples_of(st.sampled_from(Purpose)),
+    until=maybe(moments),
+    revoked=st.booleans(),
+)
+counts = st.integers(0, 2**53)
+uploaders = st.builds(
+    UploaderFacts,
+    verified=maybe(st.booleans()),
+    account_days=maybe(counts),
+    followers=maybe(counts),
+    strikes=maybe(counts),
+)
 uploads = st.builds(
     MediaUploaded,
     media_id=names,
@@ -97,7 +140,13 @@ uploads = st.builds(
     surface=surfaces,
     caption=texts,
     declared_synthetic=st.booleans(),
-    attributes=st.dictionaries(texts, texts, max_size=3),
+    attributes=st.dictionaries(
+        st.sampled_from(["exempt", "campaign"]) | texts, st.sampled_from(["yes", "x"]) | texts, max_size=3
+    ),
+    tags=tuples_of(st.sampled_from(["election", "crisis", "public-figure"])),
+    purposes=tuples_of(st.sampled_from(Purpose)),
+    consent=maybe(consents),
+    uploader=maybe(uploaders),
 )
 boxes = st.builds(Box, x0=probabilities, y0=probabilities, x1=probabilities, y1=probabilities)
 evidence = st.builds(
@@ -314,7 +363,7 @@ events: st.SearchStrategy[Event] = st.one_of(
 
 
 @st.composite
-def reports(draw: st.DrawFn, mode: Mode | None = None, sound: bool = False) -> DetectorReport:
+def reports(draw: st.DrawFn, mode: DetectorMode | None = None, sound: bool = False) -> DetectorReport:
     """One detector's report. Unless `sound`, scores may be out of range or not a number."""
     judges = draw(st.lists(families, min_size=1, max_size=2, unique=True))
     values = probabilities if sound else probabilities | st.floats()
@@ -329,7 +378,7 @@ def reports(draw: st.DrawFn, mode: Mode | None = None, sound: bool = False) -> D
     return DetectorReport(
         detector=draw(st.sampled_from(["a", "b", "c"])),
         version="1",
-        mode=mode or draw(st.sampled_from(Mode)),
+        mode=mode or draw(st.sampled_from(DetectorMode)),
         families=tuple(judges),
         status=draw(st.sampled_from([ReportStatus.OK, ReportStatus.OK, *ReportStatus])),
         scores=draw(tuples_of(score, 6)),
@@ -401,38 +450,129 @@ fusions = st.builds(
 
 fused = st.builds(Fused, fusion=fusions, calibration=calibrations)
 
-# Policies that the loader would accept.
+# What a policy decides on.
 
-_QUEUES = {"one": "the first", "two": "the second", "three": "the third"}
+matches = st.builds(
+    Match,
+    bank=st.sampled_from(["intimate", "scams"]),
+    hash_id=texts,
+    kind=st.just("pdq"),
+    distance=st.sampled_from([0, 8, 31]),
+    share=probabilities,
+    live=st.booleans(),
+)
+request_facts = st.builds(
+    RequestFacts,
+    request_id=names,
+    kind=st.sampled_from(RequestKind),
+    received_at=st.sampled_from([NOW - timedelta(hours=hours) for hours in (0, 1, 30)]),
+    jurisdiction=maybe(st.sampled_from(["DE", "FR", "NO", "IN"])),
+)
+credentials = st.builds(
+    Credentials,
+    state=st.sampled_from(CredentialState),
+    issuer=maybe(texts),
+    identity=maybe(texts),
+    source_types=tuples_of(st.sampled_from(["digitalCapture", "trainedAlgorithmicMedia"])),
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn, failure: bool | None = None) -> Case:
+    """An upload as `screen` may hand it to the policy, shown in places that drawn policies know, or everywhere."""
+    where = draw(st.lists(st.sampled_from(["DE", "FR", "NO", "IN", "US"]), unique=True, max_size=3).map(tuple))
+    failed = draw(st.booleans()) if failure is None else failure
+    known = None if failed else draw(maybe(facts))
+    return Case(
+        upload=structs.replace(draw(uploads), regions=where),
+        now=NOW,
+        signals=() if failed else draw(signal_sets()),
+        matches=draw(tuples_of(matches, 2)),
+        facts=structs.replace(known, credentials=draw(maybe(credentials))) if known else None,
+        sampling=None if failed else draw(maybe(samplings)),
+        request=draw(maybe(request_facts)),
+        failure=draw(failures) if failed else None,
+    )
+
+
+# Policies that the loader would accept, and in which a higher score never makes a condition false.
+
+_QUEUES = {
+    "one": Queue(what="the first", handling="10m"),
+    "two": Queue(what="the second"),
+    "three": Queue(what="the third", handling="1h"),
+}
+_HARMS = {name: Harm(what=name, severity=3) for name in ("fraud", "impersonation", "not-judged")}
+_JURISDICTIONS = {"NORDIC": Jurisdiction(regions=("NO", "SE"))}
+_CLOCKS = {
+    "asked": Clock(within="2h", source="a law", jurisdictions=("IN", "NORDIC")),
+    "asked-anywhere": Clock(within="1d", source="a promise"),
+    "decided": Clock(within="1h", source="a law", starts=Starts.DECISION, jurisdictions=("DE",)),
+}
+_EXEMPTIONS = {
+    "consented": Exemption(when="consent.given", reason="The person shown agreed"),
+    "satire": Exemption(when="'satire' in upload.purposes && upload.declared_synthetic", reason="Declared satire"),
+    "own-rule": Exemption(when="upload.attributes.exempt == 'yes'", reason="The platform says so"),
+}
 review_specs = st.builds(
     Review,
     queue=st.sampled_from(sorted(_QUEUES)),
     priority=st.integers(0, 100),
     deadline=st.sampled_from(["30m", "4h", "4h", "2d"]),
+    clocks=st.lists(st.sampled_from(sorted(_CLOCKS)), unique=True, max_size=2).map(tuple),
 )
 _some_surfaces = st.lists(surfaces, unique=True, max_size=3).map(tuple)
+_some_exemptions = st.lists(st.sampled_from(sorted(_EXEMPTIONS)), unique=True, max_size=2).map(tuple)
+_circumstances = st.sampled_from(
+    [
+        "upload.declared_synthetic",
+        "!upload.declared_synthetic",
+        "upload.surface in ['ad', 'profile']",
+        "upload.tags.exists(t, t == 'election')",
+        "uploader.followers >= 1000.0",
+        "credentials.state != 'trusted'",
+        "upload.attributes.campaign == 'x'",  # fails where the key is not there
+        "request.kind == 'removal' || consent.revoked",
+    ]
+)
+
+
+@st.composite
+def conditions(draw: st.DrawFn, removes: bool = False) -> str:
+    """A condition that no higher score makes false."""
+    suspicions = st.builds(
+        lambda family, what, least: f"{family}.{what} >= {least!r}",
+        families,
+        st.sampled_from(["probability", "probability", "low", "high"]),
+        st.floats(0.01, 1),
+    )
+    either = st.tuples(suspicions, suspicions).map(lambda pair: f"({pair[0]} || {pair[1]})")
+    parts = draw(st.lists(suspicions | either, max_size=2)) + draw(st.lists(_circumstances, max_size=2))
+    if removes:
+        parts.append("'intimate' in known.banks")
+    return " && ".join(parts or ["!upload.declared_synthetic"])
 
 
 @st.composite
 def rules(draw: st.DrawFn, name: str) -> Rule:
     """A sound rule."""
-    when = draw(st.dictionaries(families, st.floats(0.01, 1), max_size=2))
-    declared = draw(st.sampled_from([None, True, False] if when else [True, False]))
-    action = draw(actions.filter(lambda action: not when or action is not Action.REMOVE))
+    action = draw(actions)
     needs_review = action in (Action.ALLOW, Action.HOLD)
     review = draw(review_specs if needs_review else maybe(review_specs)) if action is not Action.REMOVE else None
+    labelled = action is Action.LABEL or (action is Action.LIMIT and draw(st.booleans()))
     return Rule(
         name=name,
         harm=draw(st.sampled_from(["fraud", "impersonation"])),
         reason="Found",
         action=action,
-        when=when,
-        declared_synthetic=declared,
-        surfaces=draw(_some_surfaces),
-        regions=draw(st.lists(st.sampled_from(["DE", "FR", "NO"]), unique=True, max_size=2).map(tuple)),
+        when=draw(conditions(action is Action.REMOVE)),
+        unless=draw(_some_exemptions),
+        jurisdictions=draw(st.lists(st.sampled_from(["DE", "FR", "NORDIC"]), unique=True, max_size=2).map(tuple)),
         review=review,
-        label=f"Label of {name}" if action is Action.LABEL else None,
-        mode=draw(st.sampled_from(RuleMode)),
+        label=f"Label of {name}" if labelled else None,
+        mode=draw(st.sampled_from([Mode.LIVE, *Mode])),
+        since=draw(st.sampled_from([None, None, date(2025, 12, 31), date(2026, 1, 2)])),
+        until=draw(st.sampled_from([None, None, date(2026, 1, 3)])),
     )
 
 
@@ -451,9 +591,11 @@ def fail_modes(draw: st.DrawFn, name: str, on: On | None = None, everywhere: boo
         reason="Not judged",
         on=on,
         action=action,
+        when=None if everywhere else draw(maybe(_circumstances)),
         families=tuple(judged),
         causes=draw(tuples_of(st.sampled_from(Reason))) if on is On.UNJUDGED and not everywhere else (),
         surfaces=() if everywhere else draw(_some_surfaces),
+        unless=draw(_some_exemptions) if on is On.UNCERTAIN and not everywhere else (),
         review=draw(maybe(review_specs) if action is Action.LIMIT else review_specs),
     )
 
@@ -464,7 +606,11 @@ def policies(draw: st.DrawFn) -> Policy:
     return versioned(
         PolicyFile(
             name="drawn",
+            harms=_HARMS,
             queues=_QUEUES,
+            jurisdictions=_JURISDICTIONS,
+            clocks=_CLOCKS,
+            exemptions=_EXEMPTIONS,
             fusion=draw(fusions),
             rules=tuple(draw(rules(f"rule-{i}")) for i in range(draw(st.integers(1, 4)))),
             fail_modes=(
@@ -474,6 +620,12 @@ def policies(draw: st.DrawFn) -> Policy:
         ),
         draw(calibrations),
     )
+
+
+def with_rules(policy: Policy, rules: Sequence[Rule], fail_modes: Sequence[FailMode] | None = None) -> Policy:
+    """The same policy with some of its rules, or in another order; the version stays, so that decisions compare."""
+    modes = policy.fail_modes if fail_modes is None else tuple(fail_modes)
+    return replace(policy, file=structs.replace(policy.file, rules=tuple(rules), fail_modes=modes))
 
 
 def shuffled(draw: st.DrawFn, values: Sequence[T]) -> tuple[T, ...]:

@@ -281,7 +281,7 @@ def closest(name: str, known: tuple[str, ...]) -> str | None:
 
 def _local(text: str) -> frozenset[str]:
     """Names that macros bind: `r` in `upload.regions.exists(r, …)`."""
-    return frozenset(re.findall(rf"\.\s*(?:{'|'.join(_MACROS)})\(\s*(\w+)\s*,", text))
+    return frozenset(re.findall(rf"\.\s*(?:{'|'.join(_MACROS)})\s*\(\s*(\w+)\s*,", text))
 
 
 def literal(text: str) -> str:
