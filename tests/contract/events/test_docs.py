@@ -20,6 +20,7 @@ from tests.strategies import NOW
 DOCS = Path(__file__).parents[3] / "docs"
 EVENTS_DOC = (DOCS / "events.md").read_text(encoding="utf-8")
 INTEGRATE_DOC = (DOCS / "integrate.md").read_text(encoding="utf-8")
+REQUESTS_DOC = (DOCS / "requests.md").read_text(encoding="utf-8")
 POLICY_DOC = (DOCS / "policy.md").read_text(encoding="utf-8")
 
 
@@ -42,11 +43,11 @@ def test_every_header_is_documented(doc: str) -> None:
 
 
 def test_json_examples_decode() -> None:
-    """Every JSON record in docs/integrate.md is an event."""
+    """Every JSON record in docs/integrate.md and docs/requests.md is an event."""
     by_schema = {schema_of(event): event for event in EVENTS.values()}
-    examples = re.findall(r"```json\n(.*?)```", INTEGRATE_DOC, re.DOTALL)
+    examples = re.findall(r"```json\n(.*?)```", INTEGRATE_DOC + REQUESTS_DOC, re.DOTALL)
     examples += re.findall(r"'[^'{]*({\"schema\".*?})'", INTEGRATE_DOC)
-    assert len(examples) == 4
+    assert len(examples) == 6
     for example in examples:
         event = decode(example.encode(), by_schema[json.loads(example)["schema"]])
         assert not isinstance(event, MalformedEvent), event
