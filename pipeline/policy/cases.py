@@ -310,7 +310,7 @@ class Cases:
 
     def _run(self, i: int, placed: Placed) -> Result:
         given, expect = placed.case.given, placed.case.expect
-        decision = decide(_case(given, self._policy), self._policy)
+        decision = decide(case_of(given, self._policy), self._policy)
         misses = tuple(
             Miss(self._line(("cases", i, "expect", *path)), ".".join(path), str(expected), came)
             for path, expected, came in _differences(expect, decision, given)
@@ -349,7 +349,8 @@ def read(path: Path, policy: Policy) -> Cases:
 # --- what is given → a case for the policy ---------------------------------------------------------------------------
 
 
-def _case(given: Given, policy: Policy) -> Case:
+def case_of(given: Given, policy: Policy) -> Case:
+    """The upload that is described, as the policy looks at it."""
     signals = () if given.failure else _signals(given, policy)
     return Case(
         upload=_upload(given),
