@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import math
 
+from pipeline.errors import Reason
 from pipeline.events.values import Failure, Family, Signal, SignalStatus
+
+_FAILED = {
+    Reason.SOURCE_FORBIDDEN: "it lies where nothing may be read",
+    Reason.DIGEST_MISMATCH: "the file is not the one that was announced",
+    Reason.MEDIA_BOMB: "it unpacks to far more than it claims to be",
+    Reason.INFERENCE_UNAVAILABLE: "the detectors did not answer",
+    Reason.INFERENCE_REJECTED: "the detectors refused it",
+    Reason.DEADLINE: "there was not enough time",
+    Reason.INTERNAL: "a fault of ours",
+}
+"""Causes whose names only an engineer understands."""
 
 
 def crossed(reason: str, signals: tuple[tuple[Signal, float], ...]) -> str:
@@ -42,7 +54,8 @@ def not_judged(reason: str, family: Family, coverage: float) -> str:
 
 def failed(reason: str, failure: Failure) -> str:
     """ "Could not be screened: media corrupt (decode)." The detail stays out: it may name hosts and paths."""
-    return f"{reason}: {failure.reason.replace('_', ' ')} ({failure.stage})."
+    why = _FAILED.get(failure.reason, failure.reason.replace("_", " "))
+    return f"{reason}: {why} ({failure.stage})."
 
 
 def spoken(family: Family) -> str:

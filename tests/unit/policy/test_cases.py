@@ -40,7 +40,7 @@ def test_what_is_not_said_is_usual() -> None:
         ("{signals: {face_swap: {probability: 0.5, status: scored}}}", "{fires: [face-swap-in-doubt]}"),
         ("{signals: {face_swap: not_applicable, face_synthesis: not_applicable}}", "{action: allow, queue: none}"),
         ("{signals: {face_swap: 0.91}, purposes: [art], regions: [US]}", "{action: allow, exempted_by: declared-art}"),
-        ("{failure: media_bomb}", "{action: hold, says: media bomb}"),
+        ("{failure: media_bomb}", "{action: hold, says: unpacks to far more}"),
         ("{request: {kind: removal, ago: 23h}}", "{clock: promised-answer, within: 1h}"),
         ("{known: [{bank: intimate-a, live: false}]}", "{action: allow}"),
         ("{known: [{bank: intimate-a, distance: 30, share: 0.2}]}", "{action: hold, harm: intimate-imagery}"),
