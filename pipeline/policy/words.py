@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from pipeline.errors import Reason
 from pipeline.events.values import Failure, Family, Signal, SignalStatus
 
-_FAILED = {
+_FAILED: Mapping[str, str] = {
     Reason.SOURCE_FORBIDDEN: "it lies where nothing may be read",
     Reason.DIGEST_MISMATCH: "the file is not the one that was announced",
     Reason.MEDIA_BOMB: "it unpacks to far more than it claims to be",
