@@ -70,6 +70,11 @@ class Condition:
     fields: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     _program: Any
+    _offsets: tuple[int, ...] = ()
+
+    def offset(self, of_written: int) -> int:
+        """Where in `text` the character stands that is so far into `written`."""
+        return self._offsets[of_written]
 
     def holds(self, seen: Activation) -> Held:
         """Whether it is true of an upload. Never raises."""
@@ -127,7 +132,9 @@ class Language:
             why, at = odd
             return NoCondition(why, offsets[at])
         used = dict.fromkeys(self.field(token.text) for token in tokens(written) if token.kind == "name")
-        return Condition(text, written, tuple(name for name in used if name), self._comparisons(written), program)
+        return Condition(
+            text, written, tuple(name for name in used if name), self._comparisons(written), program, tuple(offsets)
+        )
 
     def see(self, values: Mapping[str, Value]) -> Activation:
         """Values of fields, ready to be read by this language's conditions."""

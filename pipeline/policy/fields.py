@@ -384,3 +384,42 @@ def spoken(value: Value) -> Seen | None:
         case dict():
             return ", ".join(f"{name}={text}" for name, text in sorted(value.items()))
     return value.isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the list of fields."""
+
+    name: str
+    kind: str
+    what: str
+
+
+def rows() -> tuple[Row, ...]:
+    """All fields for people: those that every family has once, as `<family>.…`."""
+    first = next(iter(Family))
+    found = []
+    for field in FIELDS.values():
+        family, _, what = field.name.partition(".")
+        if family in tuple(Family) and family != first:
+            continue
+        name = f"<family>.{what}" if family == first else field.name
+        meaning = field.what.replace(f" of {first.value.replace('_', ' ')}", "")
+        if field.values and len(field.values) <= _LISTED and "`" not in meaning:
+            meaning += f": {', '.join(f'`{value}`' for value in field.values if value)}"
+        if field.kind is Kind.NUMBER and not field.known and "not a number" not in meaning:
+            meaning += "; not a number when not judged" if family == first else "; not a number when unknown"
+        found.append(Row(name, field.kind.value, meaning))
+    return tuple(found)
+
+
+_LISTED = 20
+"""So many values of a field are listed."""
+
+
+def markdown_of_fields() -> str:
+    """The table of fields as docs/policy.md has it."""
+    families = ", ".join(f"`{family}`" for family in Family)
+    lines = ["| field | type | meaning |", "|---|---|---|"]
+    lines += [f"| `{row.name}` | {row.kind} | {row.what.replace('|', chr(92) + '|')} |" for row in rows()]
+    return "\n".join(lines) + f"\n\nFamilies: {families}.\n"

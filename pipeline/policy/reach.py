@@ -147,6 +147,10 @@ class World:
         """Whether the condition holds; what cannot be answered does not."""
         return truth(formula(condition.written), self.known) is True
 
+    def maybe(self, condition: Condition) -> bool:
+        """Whether it holds or cannot be answered."""
+        return truth(formula(condition.written), self.known) is not False
+
     def told(self) -> str:
         """The example in words: `face_swap.probability = 0.83, upload.surface = 'ad'`."""
         parts = ((name, spoken(value)) for name, value in self.example.items())
@@ -263,6 +267,54 @@ def _depend(a: str, b: str) -> bool:
     """Whether what one field holds says anything of the other."""
     about = a.partition(".")[0]
     return a == b or (about == b.partition(".")[0] and about in _RULES)
+
+
+def falls(
+    found: Space, fields: Sequence[str], follows: Callable[[Partial], bool], acts: Callable[[World], bool]
+) -> tuple[World, World] | None:
+    """Two kinds of uploads that differ in one of these numbers alone, of which only the one with less of it acts.
+
+    `follows`: whether what depends on the number by definition is as it must be; such fields may differ as well.
+    """
+    for i, group in enumerate(found.groups):
+        others = [tuple(each.kinds()) for each in (*found.groups[:i], *found.groups[i + 1 :])]
+        for name in (name for name in fields if name in group.fields):
+            at = group.fields.index(name)
+            free = [j for j, each in enumerate(group.fields) if j != at and not each.endswith(".abstained")]
+            rising: dict[str, list[tuple[tuple[Value, ...], tuple[Truth, ...]]]] = {}
+            for point in group.points:
+                if follows(dict(zip(group.fields, point[0], strict=True))) and not math.isnan(float(point[0][at])):  # type: ignore[arg-type]
+                    rising.setdefault(repr([point[0][j] for j in free]), []).append(point)
+            steps = {
+                (low[1], high[1]): (low, high)
+                for points in rising.values()
+                for low, high in pairwise(sorted(points, key=lambda point: float(point[0][at])))  # type: ignore[arg-type]
+                if low[1] != high[1]
+            }
+            if len(steps) * math.prod(len(each) for each in others) > MOST:
+                raise TooMany
+            for (low, high), rest in product(steps.values(), product(*others)):
+                before = world(found.groups, (*rest[:i], low, *rest[i:]))
+                after = world(found.groups, (*rest[:i], high, *rest[i:]))
+                if acts(before) and not acts(after):
+                    return before, after
+    return None
+
+
+def vague(condition: Condition, language: Language) -> tuple[str, ...]:
+    """Its parts in a form that values cannot represent."""
+    parts = (leaf.text for leaf, _ in leaves(formula(condition.written)))
+    return tuple(part for part in dict.fromkeys(parts) if not _EXACT.fullmatch(_shape(part, language)))
+
+
+def blind(condition: Condition, language: Language) -> Iterator[tuple[str, int]]:
+    """Numbers that may be unknown and are negated, with where in the text: what nobody knows is then as good as low."""
+    for leaf, negated in leaves(formula(condition.written)):
+        unequal = any(token.text == "!=" for token in tokens(leaf.text))
+        for token in tokens(leaf.text):
+            name = language.field(token.text) if token.kind == "name" else None
+            if name and FIELDS[name].kind is Kind.NUMBER and not FIELDS[name].known and negated is not unequal:
+                yield name, condition.offset(leaf.offset)
 
 
 # --- parts that a few values represent -------------------------------------------------------------------------------
