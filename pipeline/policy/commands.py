@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.policy.check_commands import add_to as add_check
 from pipeline.policy.record_commands import add_to as add_record
 from pipeline.settings import Settings
 
@@ -21,24 +22,12 @@ if TYPE_CHECKING:
     from pipeline.policy.cases import Ran
 
 policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
+add_check(policy_app)
 add_record(policy_app)
 out = Console()
 err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-
-@policy_app.command("check")
-def check(file: Annotated[Path | None, typer.Argument(help="The one in use when not given.")] = None) -> None:
-    """Read a policy file and say what it holds, or what is wrong with it."""
-    from pipeline.policy.file import load
-
-    policy = load(file or Settings().policy_file, Settings().calibration_file)
-    out.print(
-        f"{policy.version}: {len(policy.rules)} rules, {len(policy.fail_modes)} fail modes, queues:", highlight=False
-    )
-    for queue in policy.queues:
-        out.print(f"  {queue}", highlight=False)
 
 
 @policy_app.command("test")
