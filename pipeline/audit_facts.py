@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import chain
 
@@ -64,6 +64,10 @@ _TYPES: dict[str, type[Event]] = {
 }
 _READ = frozenset({UPLOADED, DECIDED, REVIEW_DECIDED, SUBJECT_REQUESTED})
 """The topics that an agent reads, and whose malformed records it has to bury."""
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+"""In place of when something was said: a repeat may be later, it may not be different."""
 
 
 def run_audit(
@@ -169,21 +173,11 @@ def _enforced(outcome: MediaEnforced, at: float, where: Where) -> Enforced:
 
 
 def _answered(said: SubjectAnswered, at: float, where: Where) -> Answered:
-    content = msgspec.msgpack.encode((said.answer_id, said.uploads, said.deadline, said.in_time, said.left_out))
+    content = msgspec.msgpack.encode(msgspec.structs.replace(said, answered_at=_NEVER))
     return Answered(said.request_id, said.status, at, where, int.from_bytes(blake2b(content, digest_size=8).digest()))
 
 
 def _digest(outcome: MediaEnforced) -> int:
     """Of all that an outcome says but when: a repeat may be later, it may not be different."""
-    said = (
-        outcome.outcome_id,
-        outcome.status,
-        outcome.action,
-        outcome.decided_by,
-        outcome.reasons,
-        outcome.decision_id,
-        outcome.task_id,
-        outcome.label,
-        outcome.policy_version,
-    )
+    said = msgspec.structs.replace(outcome, enforced_at=_NEVER)
     return int.from_bytes(blake2b(msgspec.msgpack.encode(said), digest_size=8).digest())

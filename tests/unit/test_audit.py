@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import answer
+from pipeline.answer import Opened
 from pipeline.audit import (
     Answer,
+    Answered,
     Asked,
     AuditReport,
     Buried,
@@ -22,6 +25,8 @@ from pipeline.audit import (
     Fact,
     Incomplete,
     Malformed,
+    Reopened,
+    Requested,
     Reviewed,
     Uploaded,
     Violation,
@@ -29,14 +34,34 @@ from pipeline.audit import (
     audit,
 )
 from pipeline.audit_facts import fact
-from pipeline.events import DeadLetter, Event, MediaDecided, MediaEnforced, MediaUploaded, OutcomeStatus
+from pipeline.events import (
+    DeadLetter,
+    Event,
+    MediaDecided,
+    MediaEnforced,
+    MediaUploaded,
+    OutcomeStatus,
+    SubjectAnswered,
+)
 from pipeline.events.cloudevents import ROUND
 from pipeline.events.codec import encode
 from pipeline.events.ids import dead_letter_id
-from pipeline.events.values import Action, Failure
+from pipeline.events.subject import AnswerStatus, SubjectMatch
+from pipeline.events.values import Action, Failure, RequestFacts, RequestKind
 from pipeline.ledger.port import TaskState
 from pipeline.scan import Stored
-from pipeline.topology import DEAD_LETTER, DECIDED, ENFORCED, REVIEW_DECIDED, REVIEW_REQUESTED, UPLOADED, review_topic
+from pipeline.topology import (
+    DEAD_LETTER,
+    DECIDED,
+    ENFORCED,
+    REVIEW_DECIDED,
+    REVIEW_REQUESTED,
+    SUBJECT_ANSWERED,
+    SUBJECT_REQUESTED,
+    UPLOADED,
+    review_topic,
+)
+from tests.asked import asking
 from tests.records import NOON, decided, reviewed, routed, settled, upload
 
 FAILURE = Failure(stage="decode", reason="media_corrupt", detail="no frame")
@@ -94,6 +119,37 @@ class History:
             if isinstance(found, Asked) and found.state and found[:2] == (event.media_id, event.round):
                 self.facts[place] = found._replace(state=state)
 
+    def request(self, media_id: str, times: int = 1) -> MediaDecided:
+        """A person shown asks; the next round is opened, and the request is answered so."""
+        request = asking(media_id, request_id=f"r-{media_id}")
+        self.event(SUBJECT_REQUESTED, request, times)
+        facts = RequestFacts(request_id=request.request_id, kind=RequestKind.REMOVAL, received_at=NOON)
+        event = decided(media_id, 2, review="faces", request=facts)
+        self.facts.append(Requested(request.request_id, 1_000.0))
+        self.facts.append(Reopened(request.request_id, media_id, 2, 1_000.0, final=False))
+        self.say(answer.received(request, [Opened(media_id, 2, SubjectMatch.NAMED)], NOON), times)
+        self.route(event, times)
+        return event
+
+    def close(self, event: MediaDecided, times: int = 1) -> None:
+        """The person is told that it is done."""
+        request = asking(event.media_id, request_id=f"r-{event.media_id}")
+        task = routed(event).task
+        assert task is not None
+        final = settled(reviewed(task), task)
+        for place, found in enumerate(self.facts):
+            if isinstance(found, Reopened) and found.request == request.request_id:
+                self.facts[place] = found._replace(final=True)
+        said = answer.done(request, [Opened(event.media_id, 2, SubjectMatch.NAMED, None, final)])
+        assert said is not None
+        self.say(said, times)
+
+    def say(self, said: SubjectAnswered, times: int = 1) -> None:
+        self.event(SUBJECT_ANSWERED, said, times)
+        told = self.facts[-1]
+        assert isinstance(told, Answered)
+        self.facts.append(told._replace(where=Where.LEDGER))
+
     def bury(self, record: Stored, media_id: str | None, times: int = 1) -> None:
         letter = DeadLetter(
             dead_letter_id=dead_letter_id(record.topic, record.partition, record.offset),
@@ -122,7 +178,10 @@ def kinds(report: AuditReport) -> list[str]:
 
 # --- histories that hold ---------------------------------------------------------------------------------------------
 
-FATES = ("final", "waiting", "reviewed", "failed", "failed waiting", "superseded", "rejudged", "buried", "malformed")
+FATES = (
+    "final", "waiting", "reviewed", "failed", "failed waiting", "superseded", "rejudged", "buried", "malformed",
+    "requested", "granted",
+)  # fmt: skip
 
 
 @st.composite
@@ -143,7 +202,7 @@ def live(history: History, media_id: str, fate: str, times: int) -> None:
         return
     for _ in range(times):
         record = history.upload(media_id)
-    review = None if fate in ("final", "failed") else "faces"
+    review = None if fate in ("final", "failed", "requested", "granted") else "faces"
     event = decided(media_id, review=review, failure=FAILURE if fate.startswith("failed") else None)
     match fate:
         case "buried":
@@ -156,6 +215,12 @@ def live(history: History, media_id: str, fate: str, times: int) -> None:
         case "reviewed":
             history.route(event, times)
             history.settle(event, Action.REMOVE, times)
+        case "requested" | "granted":
+            history.route(event, times)
+            second = history.request(media_id, times)
+            if fate == "granted":
+                history.settle(second, Action.REMOVE, times)
+                history.close(second, times)
         case "superseded" | "rejudged":
             history.route(event, times)
             history.task(event, TaskState.SUPERSEDED)
@@ -173,7 +238,7 @@ def test_a_good_history_holds(history: History) -> None:
     assert report.violations == ()
     assert report.holds
     counts = report.counts
-    assert counts.uploads == counts.final + counts.waiting + counts.superseded + counts.buried_only
+    assert counts.uploads + counts.reopened == counts.final + counts.waiting + counts.superseded + counts.buried_only
 
 
 @given(histories(), st.data())
@@ -394,6 +459,90 @@ def test_a_decision_that_was_buried_answers_for_its_upload() -> None:
     report = history.audit()
     assert report.holds
     assert report.counts.buried_only == 1
+
+
+# --- requests of persons shown ----------------------------------------------------------------------------------------
+
+
+def requested(*, granted: bool) -> History:
+    history = History()
+    live(history, "m1", "granted" if granted else "requested", 1)
+    return history
+
+
+def _told(found: Fact, status: AnswerStatus, where: Where = Where.TOPIC) -> bool:
+    return isinstance(found, Answered) and (found.status, found.where) == (status, where)
+
+
+def test_every_request_is_answered_at_once_and_at_the_end() -> None:
+    """The loss of either answer is found, whether the ledger has it or not."""
+    for status in (AnswerStatus.RECEIVED, AnswerStatus.DONE):
+        gone = requested(granted=True).without(lambda found, status=status: _told(found, status))
+        assert kinds(gone) == ["request_unanswered"]
+    never = requested(granted=True).without(lambda f: isinstance(f, Answered) and f.status is AnswerStatus.DONE)
+    (finding,) = never.violations
+    assert str(finding) == "request_unanswered: request r-m1: all that it re-opened is final, and nobody was told"
+    lost = requested(granted=False).without(
+        lambda f: isinstance(f, (Answered, Reopened)) or f == Requested("r-m1", 1e3)
+    )
+    assert "request_unanswered" in kinds(lost)
+
+
+def test_an_open_request_waits_for_its_tasks() -> None:
+    """It is no violation, as long as somebody is asked."""
+    history = requested(granted=False)
+    report = history.audit()
+    assert report.holds
+    assert (report.counts.requests, report.counts.reopened, report.counts.waiting) == (1, 1, 1)
+    assert "unanswered" in kinds(history.without(lambda found: isinstance(found, Asked)))
+
+
+def test_a_request_that_was_buried_has_its_answer() -> None:
+    """The dead letter says why."""
+    history = History()
+    history.bury(history.publish(SUBJECT_REQUESTED, encode(asking("m1"))), None)
+    assert history.audit().holds
+    history.publish(SUBJECT_REQUESTED, b"{}")
+    assert kinds(history.audit()) == ["not_buried"]
+
+
+def test_two_answers_contradict_each_other() -> None:
+    """And an answer has to be the one on record."""
+    history = requested(granted=True)
+    other = next(found for found in history.facts if _told(found, AnswerStatus.DONE))
+    assert isinstance(other, Answered)
+    history.facts.append(other._replace(content=other.content ^ 1))
+    assert kinds(history.audit()) == ["contradiction"]
+    assert kinds(history.without(lambda found: found == other)) == ["answer_differs"]
+    unrecorded = requested(granted=True).without(lambda f: _told(f, AnswerStatus.RECEIVED, Where.LEDGER))
+    assert kinds(unrecorded) == ["answer_differs"]
+
+
+def test_what_nobody_asked_for_is_found() -> None:
+    """A round that names a request which was never made."""
+    asked = requested(granted=False).without(lambda f: isinstance(f, Requested) and f.place is not None)
+    assert kinds(asked) == ["unknown_request"]
+    history = requested(granted=False)
+    history.facts = [found for found in history.facts if not (isinstance(found, Requested) and found.place)]
+    history.facts.append(Incomplete(SUBJECT_REQUESTED))
+    assert history.audit().holds
+
+
+def test_what_retention_took_is_believed_from_the_ledger() -> None:
+    """Answers that are no longer in the topic."""
+    history = requested(granted=True)
+    history.facts = [f for f in history.facts if not (isinstance(f, Answered) and f.where is Where.TOPIC)]
+    assert not history.audit().holds
+    history.facts.append(Incomplete(SUBJECT_ANSWERED))
+    assert history.audit().holds
+
+
+def test_a_request_under_way_is_left_alone() -> None:
+    """What is younger than asked for is not judged."""
+    history = History()
+    history.publish(SUBJECT_REQUESTED, encode(asking("m1")), at=2_000.0)
+    assert history.audit(until=1_500.0).holds
+    assert not history.audit(until=2_500.0).holds
 
 
 # --- topics that no longer hold everything ---------------------------------------------------------------------------
