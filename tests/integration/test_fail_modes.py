@@ -202,7 +202,7 @@ def test_a_detector_whose_model_is_not_there(judge: Callable[[str, Surface], Med
     assert found.action is Action.ALLOW
     assert found.review is not None
     assert found.review.queue == "voices"
-    assert [hit.rule for hit in found.trace if hit.acts] == ["voice-in-ad-not-judged"]
+    assert [hit.rule for hit in found.trace if hit.acts] == ["voice-not-judged"]
 
 
 @pytest.mark.parametrize(
