@@ -40,12 +40,13 @@ def queue(decided: MediaDecided, outcome: MediaEnforced, report: Compile, connec
 
     Nothing where a later round was decided before: this outcome never came to apply.
     """
+    # The first outcome of a first round, which most are, has none before it.
+    first = outcome.round == 1 and outcome.decided_by is not DecidedBy.PERSON
+    before = None if first else _before(outcome, connection)
+    found = report(decided, outcome, _review(outcome, connection), before)
     d = decisions.c
     later = select(d.round).where(d.media_id == outcome.media_id, d.round > outcome.round)
-    if connection.execute(later).first() is not None:
-        return
-    found = report(decided, outcome, _review(outcome, connection), _before(outcome, connection))
-    if found:
+    if found and connection.execute(later).first() is None:
         rows = [
             {
                 "puid": draft.puid,

@@ -1,7 +1,7 @@
 """The tables, the same on PostgreSQL and SQLite.
 
     uploads ◄── decisions ◄─┬─ tasks ◄── reviews
-    contents                ├─ outcomes
+    contents                ├─ outcomes ◄── statements
     hashes, quarantines     ├─ matches
     answers ──► requests ◄──┴─ reopened
 

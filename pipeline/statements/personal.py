@@ -134,10 +134,10 @@ def _formed(text: str) -> Iterator[tuple[Kind, str]]:
 
 
 def _leaked(text: str, known: Iterable[tuple[Kind, str]]) -> Iterator[tuple[Kind, str]]:
-    folded = text.casefold()
+    folded, words = text.casefold(), f" {' '.join(_words(text))} "
     for kind, value in known:
         if kind is Kind.CAPTION:
-            yield from ((kind, run) for run in _runs(value) if run in " ".join(_words(text)))
+            yield from ((kind, run) for run in _runs(value) if f" {run} " in words)
         elif len(value) >= SHORTEST_ID and re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", folded):
             yield kind, value
 

@@ -26,6 +26,10 @@ COMMANDS = [
         "policy check",
         "banks check",
         "banks rescan",
+        "report dsa",
+        "report statements",
+        "report release",
+        "report notice",
         "settings",
         "demo",
     )
