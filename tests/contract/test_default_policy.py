@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.events.values import Decision, Family, Purpose, Relation, Surface
+from pipeline.events.values import Decision, Family, Purpose, Relation, RequestKind, Surface
 from pipeline.policy.cases import (
     USUAL,
     Given,
@@ -37,6 +37,7 @@ JUDGED = (
     Family.PROVENANCE,
     Family.NUDITY,
 )
+AT = (None, "US", "IN", "GB", "DE", "BR")
 PROBABILITIES = st.sampled_from((0.0, 0.2, 0.3, 0.48, 0.5, 0.6, 0.75, 0.8, 0.83, 0.9, 0.98, 1.0)) | st.floats(0, 1)
 UPLOADS = st.builds(
     Given,
@@ -86,6 +87,7 @@ def urgency(found: Decision) -> tuple[bool, timedelta]:
     return (found.review is not None, USUAL - found.review.deadline if found.review else timedelta(0))
 
 
+@settings(deadline=None)
 @given(UPLOADS, st.sampled_from(JUDGED), PROBABILITIES)
 def test_a_higher_probability_is_never_treated_more_mildly(upload: Given, family: Family, raised: float) -> None:
     """Whatever else is known: no milder action in any region, no later deadline, no less of a review."""
@@ -97,6 +99,7 @@ def test_a_higher_probability_is_never_treated_more_mildly(upload: Given, family
     assert urgency(after) >= urgency(before)
 
 
+@settings(deadline=None)
 @given(UPLOADS)
 def test_intimate_imagery_is_held_whatever_is_said_of_it(upload: Given) -> None:
     """No consent, purpose, tag, credential or surface helps against a suspicion of intimate imagery."""
@@ -106,6 +109,7 @@ def test_intimate_imagery_is_held_whatever_is_said_of_it(upload: Given) -> None:
     assert found.review is not None
 
 
+@settings(deadline=None)
 @given(UPLOADS, st.sampled_from(("missing", {"probability": 0.1, "coverage": 0.1})))
 def test_what_could_not_be_judged_is_never_simply_allowed(upload: Given, how: object) -> None:
     """Whatever is said of an upload, a required family that nobody judged leads to a restriction and a person."""
@@ -121,6 +125,18 @@ def test_every_case_holds_and_nothing_is_without_one() -> None:
     ran = read(beside(DEFAULT), POLICY).run()
     assert [(result.name, result.misses) for result in ran.results if not result.held] == []
     assert ran.idle == {}
+
+
+@settings(deadline=None)
+@given(
+    UPLOADS, st.sampled_from(RequestKind), st.sampled_from(("", *POLICY.harms, "something else")), st.sampled_from(AT)
+)
+def test_every_request_asks_a_person(upload: Given, kind: RequestKind, harm: str, where: str | None) -> None:
+    """Whatever a person shown asks, calls it and invokes: no request is refused by silence."""
+    asked = msgspec.structs.replace(upload, request=GivenRequest(kind=kind, harm=harm, jurisdiction=where), regions=())
+    found = decision(asked)
+    assert found.review is not None
+    assert max(strength(found, region) for region in ("IN", "US")) >= 2
 
 
 def test_every_rule_has_somebody_who_answers_for_it() -> None:
