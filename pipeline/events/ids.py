@@ -17,6 +17,11 @@ def task_id(media_id: str, round_: int) -> UUID:
     return uuid5(_UNMASK, f"task/{round_}/{media_id}")
 
 
+def review_id(task_id: UUID, reviewer_id: str) -> UUID:
+    """What a person decided on a task in the console."""
+    return uuid5(_UNMASK, f"review/{task_id}/{reviewer_id}")
+
+
 def outcome_id(media_id: str, round_: int, status: str) -> UUID:
     """The provisional or final outcome of an upload in a round."""
     return uuid5(_UNMASK, f"outcome/{round_}/{status}/{media_id}")

@@ -1,0 +1,442 @@
+"""Reviewers' reads and writes. Synchronous, like the ledger; each public method is one transaction.
+
+A lease is what keeps two people from the same task: it is taken with the rows locked, names a case, and ends by itself.
+What a person answers and the record that tells the flow of it are written together; the record waits in the outbox
+until the answer can no longer be taken back, and a relay publishes it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, text, true, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.errors import Stage
+from pipeline.events import ReviewDecided, ReviewRequested
+from pipeline.events.codec import encode
+from pipeline.events.ids import review_id
+from pipeline.events.values import Action
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.port import TaskState
+from pipeline.ledger.tables import tasks
+from pipeline.ledger.work_tables import audit_log, looks, outbox, skips, work
+from pipeline.review.chain import GENESIS, Entry, digest
+from pipeline.review.port import Answer, Answered, Given, Held, QueueState, Refused, Stands, stands
+from pipeline.topology import REVIEW_DECIDED
+
+_CHAIN_LOCK = 0x756E6D61736B + 7
+_CLOCKS = timedelta(seconds=2)
+"""By how much the clocks of console and relay may differ: an answer is never taken back while it is being published."""
+_MOST_URGENT = 500
+"""Tasks whose slack a queue's picture shows."""
+
+_requested = msgspec.json.Decoder(ReviewRequested)
+_t, _w = tasks.c, work.c
+
+
+class Work:
+    """What reviewers do, on one ledger. Methods raise as the ledger's do, and `Refused` for what cannot be."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    # --- taking work ----------------------------------------------------------------------------------------------
+
+    def claim(
+        self, reviewer: str, queues: Iterable[str], now: datetime, lease: timedelta, *, lead: bool = False
+    ) -> Held | None:
+        """The most urgent case that this person may have, or the one that they hold already; None when there is none.
+
+        Nobody gets a task twice in a row that they skipped, answered or decided before, nor one that is held back or
+        assigned to somebody else; what two people disagree on goes to leads alone.
+        """
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            mine = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
+            if mine:
+                return self._held(connection, mine[0])
+            wanted = tuple(queues)
+            while True:
+                best = min(filter(None, (self._next(connection, q, reviewer, now, lead) for q in wanted)), default=None)
+                if best is None:
+                    return None
+                if self._still(connection, reviewer, best[-1], now, lead):
+                    return self._lease(connection, reviewer, best[-1], now, lease, lead)
+
+    def claim_task(self, reviewer: str, task_id: UUID, now: datetime, lease: timedelta, *, lead: bool = False) -> Held:
+        """This very task, with its near copies. Raises Refused when somebody else has it or it is decided."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            held = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
+            if held:
+                self._let_go(connection, held[0])
+            query = _claimable(reviewer, now, lead).where(_t.task_id == task_id)
+            there = connection.execute(self._locked(query)).first() is not None
+            if not there or not self._still(connection, reviewer, task_id, now, lead):
+                raise Refused("Somebody else has this task, or it is decided.")
+            return self._lease(connection, reviewer, task_id, now, lease, lead)
+
+    def keep(self, reviewer: str, lease_id: UUID, now: datetime, lease: timedelta) -> datetime:
+        """The heartbeat: the lease lasts from now. Raises Refused when it has ended."""
+        until = now + lease
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            mine = (_w.lease_id == lease_id, _w.leased_by == reviewer, _w.leased_until > now)
+            if not connection.execute(update(work).where(*mine).values(leased_until=until)).rowcount:
+                raise Refused("Your lease has ended; the task went back to the queue.")
+        return until
+
+    def release(self, reviewer: str, lease_id: UUID) -> None:
+        """Give a case back. Nothing happens when the lease has ended."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            connection.execute(update(work).where(_w.lease_id == lease_id, _w.leased_by == reviewer).values(_NO_LEASE))
+
+    def skip(self, reviewer: str, lease_id: UUID, reason: str, now: datetime, away: timedelta) -> None:
+        """Give a case back with the reason; it does not come to this person again for a while."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            for task_id in self._mine(connection, reviewer, lease_id, now):
+                self._bar(connection, task_id, reviewer, now, now + away, reason)
+            self._let_go(connection, lease_id)
+
+    def bar(self, task_id: UUID, reviewer: str, now: datetime, reason: str) -> None:
+        """Never give this task to this person: an appeal does not go to who decided."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            self._bar(connection, task_id, reviewer, now, None, reason)
+
+    # --- moving work ----------------------------------------------------------------------------------------------
+
+    def assign(self, task_ids: Iterable[UUID], to: str | None) -> int:
+        """Only this person gets them from now on (None: anybody). How many could be."""
+        return self._change(task_ids, {"assigned_to": to})
+
+    def hold(self, task_ids: Iterable[UUID], until: datetime | None) -> int:
+        """Nobody gets them before that time (None: at once). How many could be."""
+        return self._change(task_ids, {"held_until": until})
+
+    def escalate(self, task_ids: Iterable[UUID], queue: str) -> int:
+        """Move open tasks to another queue. How many could be."""
+        ids = tuple(task_ids)
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            chosen = (_t.task_id.in_(ids), _t.state == TaskState.OPEN.value)
+            moved = connection.execute(update(tasks).where(*chosen).values(queue=queue)).rowcount
+            connection.execute(update(work).where(_w.task_id.in_(ids)).values(_NO_LEASE | {"assigned_to": None}))
+        return moved
+
+    def gather(self, case_id: UUID, task_ids: Iterable[UUID]) -> None:
+        """Make one case of near copies that nobody holds."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            for task_id in task_ids:
+                self._ensure(connection, task_id)
+            free = (_w.task_id.in_(tuple(task_ids)), _w.lease_id.is_(None))
+            connection.execute(update(work).where(*free).values(case_id=case_id))
+
+    # --- answering ------------------------------------------------------------------------------------------------
+
+    def answer(
+        self, reviewer: str, lease_id: UUID, answer: Answer, now: datetime, grace: timedelta, people: Mapping[str, int]
+    ) -> Answered:
+        """What a person says of the case that they hold; it speaks for all its tasks.
+
+        Args:
+            reviewer: who holds the lease.
+            lease_id: of the case.
+            answer: what they say.
+            now: the time of the answer.
+            grace: how long it can be taken back; only then it is published.
+            people: queue → how many have to agree; one where a queue is not named.
+
+        Raises:
+            Refused: the lease has ended.
+        """
+        answer_id = uuid4()
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            ids = self._mine(connection, reviewer, lease_id, now)
+            began = connection.execute(select(_w.leased_at).where(_w.lease_id == lease_id).limit(1)).scalar_one()
+            requested = [_requested.decode(row) for row in connection.execute(_events(ids)).scalars()]
+            seconds = max(0, round((now - began).total_seconds()))
+            outcome = Stands.SETTLED
+            for task in requested:
+                review = _review(task, reviewer, answer, now)
+                row = {"answer_id": answer_id, "task_id": task.task_id, "reviewer_id": reviewer, "at": now}
+                row |= {"action": answer.action.value, "first_action": answer.first and answer.first.value}
+                connection.execute(
+                    insert(looks), row | {"seconds": seconds, "event": encode(review).decode(), "undone_at": None}
+                )
+                result = stands(self._given(connection, task.task_id), people.get(task.queue, 1))
+                outcome = max(outcome, result, key=list(Stands).index)
+                if result is Stands.SETTLED:
+                    self._post(connection, answer_id, review, now, now + grace)
+                waiting = {"answered_at": now if result is Stands.SETTLED else None}
+                lead = {"needs_lead": int(result is Stands.DISPUTED)}
+                chosen = update(work).where(_w.task_id == task.task_id)
+                connection.execute(chosen.values(_NO_LEASE | waiting | lead))
+        return Answered(answer_id, outcome, tuple(task.task_id for task in requested), now + grace)
+
+    def undo(self, reviewer: str, answer_id: UUID, now: datetime, lease: timedelta) -> Held:
+        """Take an answer back and hold its case again. Raises Refused when it is published or somebody has answered."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            a = looks.c
+            mine = (a.answer_id == answer_id, a.reviewer_id == reviewer, a.undone_at.is_(None))
+            rows = connection.execute(select(a.task_id, a.at).where(*mine).with_for_update()).all()
+            late = select(outbox.c.outbox_id).where(
+                outbox.c.answer_id == answer_id, outbox.c.not_before <= now + _CLOCKS
+            )
+            if not rows or connection.execute(late).first() is not None:
+                raise Refused("It is too late to take this back.")
+            ids = [row.task_id for row in rows]
+            others = (a.task_id.in_(ids), a.answer_id != answer_id, a.undone_at.is_(None), a.at >= rows[0].at)
+            if connection.execute(select(a.task_id).where(*others)).first() is not None:
+                raise Refused("Somebody has answered since; a lead can reopen the case.")
+            connection.execute(delete(outbox).where(outbox.c.answer_id == answer_id))
+            connection.execute(update(looks).where(*mine).values(undone_at=now))
+            held = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
+            if held:
+                self._let_go(connection, held[0])
+            return self._take(connection, reviewer, ids, now, lease)
+
+    # --- the way out ----------------------------------------------------------------------------------------------
+
+    def due(self, now: datetime, limit: int = 100) -> tuple[tuple[UUID, str, str, bytes], ...]:
+        """Records to publish: (id, topic, key, value), the oldest first."""
+        o = outbox.c
+        query = (
+            select(o.outbox_id, o.topic, o.key, o.value)
+            .where(o.sent_at.is_(None), o.not_before <= now)
+            .order_by(o.not_before, o.outbox_id)
+            .limit(limit)
+        )
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            return tuple((row.outbox_id, row.topic, row.key, bytes(row.value)) for row in connection.execute(query))
+
+    def sent(self, ids: Iterable[UUID], now: datetime) -> None:
+        """The broker has them."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            chosen = (outbox.c.outbox_id.in_(tuple(ids)), outbox.c.sent_at.is_(None))
+            connection.execute(update(outbox).where(*chosen).values(sent_at=now))
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def queue_state(self, queue: str, now: datetime) -> QueueState:
+        """Depth, oldest, overdue, leased, held back, and the slack of the most urgent."""
+        here = (_t.queue == queue, _t.state == TaskState.OPEN.value)
+        joined = tasks.outerjoin(work, _w.task_id == _t.task_id)
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            total, oldest = connection.execute(
+                select(func.count(), func.min(_t.requested_at)).select_from(tasks).where(*here)
+            ).one()
+            overdue = connection.execute(
+                select(func.count()).select_from(tasks).where(*here, _t.deadline < now)
+            ).scalar_one()
+            leased, held = connection.execute(
+                select(func.count().filter(_w.leased_until > now), func.count().filter(_w.held_until > now))
+                .select_from(joined)
+                .where(*here)
+            ).one()
+            starts = connection.execute(
+                select(_t.start_by).where(*here, _t.start_by.is_not(None)).order_by(_t.start_by).limit(_MOST_URGENT)
+            ).scalars()
+            slack = tuple((start - now).total_seconds() for start in starts)
+        return QueueState(queue, total, oldest, overdue, leased, held, slack)
+
+    def at_work(self, now: datetime) -> tuple[tuple[str, str, UUID, datetime], ...]:
+        """(reviewer, queue, task, lease's end) of every task that is held."""
+        query = (
+            select(_w.leased_by, _t.queue, _w.task_id, _w.leased_until)
+            .select_from(work.join(tasks, _w.task_id == _t.task_id))
+            .where(_w.leased_until > now)
+            .order_by(_w.leased_by, _t.queue, _w.task_id)
+        )
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            return tuple((row[0], row[1], row[2], row[3]) for row in connection.execute(query))
+
+    def handling_seconds(self, queue: str, since: datetime) -> tuple[int, float, float] | None:
+        """How many answers, and the median and 90th percentile of their seconds; None with fewer than two."""
+        query = (
+            select(looks.c.seconds)
+            .select_from(looks.join(tasks, looks.c.task_id == _t.task_id))
+            .where(_t.queue == queue, looks.c.at >= since, looks.c.undone_at.is_(None))
+        )
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            seconds = sorted(connection.execute(query).scalars())
+        if len(seconds) < 2:
+            return None
+        return len(seconds), statistics.median(seconds), statistics.quantiles(seconds, n=10)[-1]
+
+    # --- the audit log --------------------------------------------------------------------------------------------
+
+    def log(self, at: datetime, actor: str, verb: str, subject: str, detail: Mapping[str, object]) -> Entry:
+        """Append one entry to the chain."""
+        words = msgspec.json.encode(detail, order="deterministic").decode()
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            if self._ledger.postgres:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
+            last = connection.execute(_LAST_ENTRY).first()
+            seq, previous = (last.seq + 1, last.digest) if last else (1, GENESIS)
+            said = {"seq": seq, "at": at, "actor": actor, "verb": verb, "subject": subject, "detail": words}
+            entry = Entry(**said, previous=previous, digest=digest(**said, previous=previous))  # type: ignore[arg-type]
+            connection.execute(insert(audit_log), msgspec.structs.asdict(entry))
+        return entry
+
+    def log_entries(self, since: int = 0) -> Iterator[Entry]:
+        """The chain from its beginning (or after an entry), streamed in pages."""
+        while True:
+            query = select(audit_log).where(audit_log.c.seq > since).order_by(audit_log.c.seq).limit(1_000)
+            with self._ledger.reading(Stage.SETTLE) as connection:
+                rows = connection.execute(query).mappings().all()
+            for row in rows:
+                yield Entry(**row)
+            if not rows:
+                return
+            since = rows[-1]["seq"]
+
+    # --- how ------------------------------------------------------------------------------------------------------
+
+    def _next(
+        self, connection: Connection, queue: str, reviewer: str, now: datetime, lead: bool
+    ) -> tuple[datetime, int, str, UUID] | None:
+        query = _claimable(reviewer, now, lead).where(_t.queue == queue).order_by(*_ORDER).limit(1)
+        row = connection.execute(self._locked(query)).first()
+        return None if row is None else (row.start_by or row.deadline, -row.priority, str(row.task_id), row.task_id)
+
+    def _still(self, connection: Connection, reviewer: str, task_id: UUID, now: datetime, lead: bool) -> bool:
+        """Whether a task whose row is locked now may be taken. The query that found it may have read its lease before
+        another transaction, which held the lock until now, wrote it."""
+        return connection.execute(_claimable(reviewer, now, lead).where(_t.task_id == task_id)).first() is not None
+
+    def _lease(
+        self, connection: Connection, reviewer: str, task_id: UUID, now: datetime, lease: timedelta, lead: bool
+    ) -> Held:
+        case = connection.execute(select(_w.case_id).where(_w.task_id == task_id)).scalar()
+        ids = [task_id]
+        if case is not None:
+            siblings = _claimable(reviewer, now, lead).where(_w.case_id == case, _t.task_id != task_id)
+            near = [row.task_id for row in connection.execute(self._locked(siblings))]
+            ids += [each for each in near if self._still(connection, reviewer, each, now, lead)]
+        return self._take(connection, reviewer, ids, now, lease)
+
+    def _take(
+        self, connection: Connection, reviewer: str, ids: Sequence[UUID], now: datetime, lease: timedelta
+    ) -> Held:
+        lease_id = uuid4()
+        for task_id in ids:
+            self._ensure(connection, task_id)
+        taken = {"lease_id": lease_id, "leased_by": reviewer, "leased_at": now, "leased_until": now + lease}
+        connection.execute(update(work).where(_w.task_id.in_(ids)).values(taken | {"answered_at": None}))
+        return self._held(connection, lease_id)
+
+    def _held(self, connection: Connection, lease_id: UUID) -> Held:
+        query = (
+            select(_t.event, _t.task_id, _w.leased_until)
+            .select_from(tasks.join(work, _w.task_id == _t.task_id))
+            .where(_w.lease_id == lease_id)
+            .order_by(*_ORDER)
+        )
+        rows = connection.execute(query).all()
+        looks = len(self._given(connection, rows[0].task_id))
+        return Held(lease_id, rows[0].leased_until, tuple(_requested.decode(row.event) for row in rows), looks)
+
+    def _mine(self, connection: Connection, reviewer: str, lease_id: UUID, now: datetime) -> list[UUID]:
+        mine = (_w.lease_id == lease_id, _w.leased_by == reviewer, _w.leased_until > now)
+        ids = list(connection.execute(select(_w.task_id).where(*mine).with_for_update()).scalars())
+        if not ids:
+            raise Refused("Your lease has ended; the task went back to the queue.")
+        return ids
+
+    def _given(self, connection: Connection, task_id: UUID) -> tuple[Given, ...]:
+        a = looks.c
+        query = select(a.answer_id, a.reviewer_id, a.action, a.at).where(a.task_id == task_id, a.undone_at.is_(None))
+        return tuple(
+            Given(row.answer_id, row.reviewer_id, Action(row.action), row.at)
+            for row in connection.execute(query.order_by(a.at, a.answer_id))
+        )
+
+    def _post(
+        self, connection: Connection, answer_id: UUID, review: ReviewDecided, now: datetime, not_before: datetime
+    ) -> None:
+        row = {"outbox_id": uuid4(), "answer_id": answer_id, "topic": REVIEW_DECIDED, "key": review.media_id}
+        row |= {"value": encode(review), "created_at": now, "not_before": not_before, "sent_at": None}
+        connection.execute(insert(outbox), row)
+
+    def _change(self, task_ids: Iterable[UUID], values: Mapping[str, object]) -> int:
+        ids = tuple(task_ids)
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            chosen = (_t.task_id.in_(ids), _t.state == TaskState.OPEN.value)
+            there = list(connection.execute(select(_t.task_id).where(*chosen)).scalars())
+            for task_id in there:
+                self._ensure(connection, task_id)
+            connection.execute(update(work).where(_w.task_id.in_(there)).values(_NO_LEASE | dict(values)))
+        return len(there)
+
+    def _bar(
+        self, connection: Connection, task_id: UUID, who: str, now: datetime, until: datetime | None, reason: str
+    ) -> None:
+        row = {"task_id": task_id, "reviewer_id": who, "at": now, "until": until, "reason": reason}
+        dialect = postgresql if self._ledger.postgres else sqlite
+        new = dialect.insert(skips).values(row)
+        again = {"at": now, "until": until, "reason": reason}
+        connection.execute(new.on_conflict_do_update(index_elements=["task_id", "reviewer_id"], set_=again))
+
+    def _ensure(self, connection: Connection, task_id: UUID) -> None:
+        dialect = postgresql if self._ledger.postgres else sqlite
+        row = {"task_id": task_id, "case_id": task_id, "needs_lead": 0}
+        connection.execute(dialect.insert(work).values(row).on_conflict_do_nothing(index_elements=["task_id"]))
+
+    def _let_go(self, connection: Connection, lease_id: UUID) -> None:
+        connection.execute(update(work).where(_w.lease_id == lease_id).values(_NO_LEASE))
+
+    def _locked(self, query: Any) -> Any:
+        """Tasks that another transaction is taking are passed over. SQLite has one writer: nothing is being taken.
+
+        FOR NO KEY UPDATE: rows that point at a task may be written meanwhile."""
+        return query.with_for_update(of=tasks, skip_locked=True, key_share=True) if self._ledger.postgres else query
+
+
+_NO_LEASE: dict[str, object] = {"lease_id": None, "leased_by": None, "leased_at": None, "leased_until": None}
+_ORDER = (_t.start_by, _t.priority.desc(), _t.task_id)
+_HELD_BY = select(_w.lease_id).where(_w.leased_by == bindparam("who"), _w.leased_until > bindparam("now")).limit(1)
+_LAST_ENTRY = select(audit_log.c.seq, audit_log.c.digest).order_by(audit_log.c.seq.desc()).limit(1)
+
+
+def _events(ids: Sequence[UUID]) -> Any:
+    return select(_t.event).where(_t.task_id.in_(ids)).order_by(*_ORDER)
+
+
+def _claimable(reviewer: str, now: datetime, lead: bool) -> Any:
+    """Open tasks that this person may have now."""
+    s, a = skips.c, looks.c
+    free = and_(
+        or_(_w.leased_until.is_(None), _w.leased_until <= now),
+        or_(_w.held_until.is_(None), _w.held_until <= now),
+        or_(_w.assigned_to.is_(None), _w.assigned_to == reviewer),
+        _w.answered_at.is_(None),
+        true() if lead else or_(_w.needs_lead.is_(None), _w.needs_lead == 0),
+    )
+    barred = select(s.task_id).where(
+        s.task_id == _t.task_id, s.reviewer_id == reviewer, or_(s.until.is_(None), s.until > now)
+    )
+    answered = select(a.task_id).where(a.task_id == _t.task_id, a.reviewer_id == reviewer, a.undone_at.is_(None))
+    return (
+        select(_t.task_id, _t.start_by, _t.deadline, _t.priority)
+        .select_from(tasks.outerjoin(work, _w.task_id == _t.task_id))
+        .where(_t.state == TaskState.OPEN.value, free, ~barred.exists(), ~answered.exists())
+    )
+
+
+def _review(task: ReviewRequested, reviewer: str, answer: Answer, now: datetime) -> ReviewDecided:
+    return ReviewDecided(
+        review_id=review_id(task.task_id, reviewer),
+        task_id=task.task_id,
+        media_id=task.media_id,
+        round=task.round,
+        action=answer.action,
+        decided_at=now,
+        reviewer_id=reviewer,
+        reason=answer.reason,
+        notes=answer.notes,
+        label=answer.label,
+        confirmed=answer.confirmed,
+        denied=answer.denied,
+    )

@@ -1,0 +1,88 @@
+"""The tables of reviewers' work, beside those of the flow.
+
+tasks ◄─┬─ work       who holds it, until when; held back, assigned
+        ├─ skips      who must not get it again soon, or ever
+        └─ looks      what people said, before it becomes a review
+outbox                what is to be published, written with the answer
+audit_log             who did and saw what, chained
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, Uuid
+
+from pipeline.ledger.tables import Utc, metadata
+
+work = Table(
+    "work",
+    metadata,
+    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
+    Column("case_id", Uuid, nullable=False, comment="near copies share one; the task's own id otherwise"),
+    Column("lease_id", Uuid),
+    Column("leased_by", Text),
+    Column("leased_at", Utc),
+    Column("leased_until", Utc),
+    Column("held_until", Utc),
+    Column("assigned_to", Text),
+    Column("needs_lead", Integer, nullable=False, comment="1 where two people disagree"),
+    Column("answered_at", Utc, comment="set while its answer waits to be published"),
+    Index(None, "case_id"),
+    Index(None, "leased_by"),
+    Index(None, "lease_id"),
+)
+
+skips = Table(
+    "skips",
+    metadata,
+    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
+    Column("reviewer_id", Text, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("until", Utc, comment="null: for ever"),
+    Column("reason", Text, nullable=False),
+)
+
+looks = Table(
+    "looks",
+    metadata,
+    Column("answer_id", Uuid, primary_key=True),
+    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
+    Column("reviewer_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("first_action", Text, comment="what was said before the scores were seen"),
+    Column("at", Utc, nullable=False),
+    Column("seconds", Integer, nullable=False, comment="from the claim to the answer"),
+    Column("event", Text, nullable=False, comment="the review as it will be published: ReviewDecided"),
+    Column("undone_at", Utc),
+    Index(None, "task_id"),
+    Index(None, "reviewer_id", "at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("outbox_id", Uuid, primary_key=True),
+    Column("answer_id", Uuid, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("not_before", Utc, nullable=False, comment="until then the answer can be taken back"),
+    Column("sent_at", Utc),
+    Index(None, "sent_at", "not_before"),
+    Index(None, "answer_id"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", Utc, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Index(None, "subject"),
+    Index(None, "actor", "at"),
+)
