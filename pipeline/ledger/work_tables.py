@@ -9,7 +9,7 @@ audit_log             who did and saw what, chained
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, Uuid
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, Table, Text, Uuid
 
 from pipeline.ledger.tables import Utc, metadata
 
@@ -85,4 +85,51 @@ audit_log = Table(
     Column("digest", Text, nullable=False),
     Index(None, "subject"),
     Index(None, "actor", "at"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("person_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("password", Text, nullable=False, comment="Argon2id"),
+    Column("one_time", Integer, nullable=False, comment="1: works once, to set another"),
+    Column("roles", Text, nullable=False, comment="with commas"),
+    Column("queues", Text, nullable=False, comment="with commas; * for every one"),
+    Column("created_at", Utc, nullable=False),
+    Column("disabled_at", Utc),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session", Text, primary_key=True, comment="SHA-256 of the cookie: who reads the table cannot sign in"),
+    Column("person_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("queues", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Index(None, "person_id"),
+    Index(None, "expires_at"),
+)
+
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("person_id", Text, primary_key=True),
+    Column("words", Text, nullable=False, comment="Preferences as JSON"),
+)
+
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("person_id", Text, primary_key=True),
+    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
+    Column("at", Utc, primary_key=True),
+    Column("harm", Text, nullable=False),
+    Column("severity", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("filters", Text, nullable=False, comment="blur, greyscale, … that were on, with commas"),
+    Index(None, "person_id", "at"),
 )

@@ -1,0 +1,130 @@
+"""What every answer of the console carries and every request has to pass: headers, CSRF, rate limits.
+
+Sources: OWASP Secure Headers and CSRF cheat sheets; CSP level 3. Media comes from strangers: it is served with a
+sandbox of its own (`MEDIA_HEADERS`), so that a file that is a page cannot act as one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+MEDIA_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Content-Disposition": "inline",
+    "Cache-Control": "private, no-store",
+}
+"""For bytes that an uploader sent."""
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class SecureHeaders:
+    """Adds `HEADERS` to every response that does not say otherwise itself."""
+
+    def __init__(self, app: ASGIApp, https: bool) -> None:
+        self._app = app
+        self._headers = HEADERS | ({"Strict-Transport-Security": "max-age=63072000"} if https else {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def csrf_token(session_id: str, secret: bytes) -> str:
+    """What a page has to send back with whatever it changes: tied to its session, known to nobody else."""
+    return hmac.new(secret, b"csrf" + session_id.encode(), sha256).hexdigest()
+
+
+def csrf_holds(token: str, session_id: str, secret: bytes) -> bool:
+    """Whether it is this session's."""
+    return hmac.compare_digest(token.encode(), csrf_token(session_id, secret).encode())
+
+
+@dataclass
+class RateLimit:
+    """A token bucket per key: `burst` at once, `per_second` after that. Kept in memory, per process.
+
+    `clock`: seconds that only grow.
+    """
+
+    burst: int
+    per_second: float
+    clock: Callable[[], float] = time.monotonic
+    most_keys: int = 100_000
+    _left: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def takes(self, key: str) -> bool:
+        """Whether one more is allowed now."""
+        now = self.clock()
+        left, then = self._left.get(key, (float(self.burst), now))
+        left = min(float(self.burst), left + (now - then) * self.per_second)
+        if len(self._left) >= self.most_keys:
+            self._forget(now)
+        allowed = left >= 1.0
+        self._left[key] = (left - 1.0 if allowed else left, now)
+        return allowed
+
+    def _forget(self, now: float) -> None:
+        full = self.burst / self.per_second
+        self._left = {key: value for key, value in self._left.items() if now - value[1] < full}
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Short-lived links to media: whoever has one may read one thing, as one person, until it ends."""
+
+    secret: bytes
+
+    def sign(self, claims: Mapping[str, str], until: float) -> str:
+        """A token: `expiry.signature`, to be used with exactly these claims. `until`: seconds of Unix time."""
+        expiry = str(int(until))
+        return f"{expiry}.{self._signature(claims, expiry)}"
+
+    def holds(self, token: str, claims: Mapping[str, str], now: float) -> bool:
+        """Whether it was signed for these claims and has not ended."""
+        expiry, _, signature = token.partition(".")
+        if not expiry.isdecimal() or len(expiry) > 12 or now >= int(expiry):
+            return False
+        return hmac.compare_digest(signature.encode(), self._signature(claims, expiry).encode())
+
+    def _signature(self, claims: Mapping[str, str], expiry: str) -> str:
+        words = "\n".join(f"{name}={claims[name]}" for name in sorted(claims))
+        return hmac.new(self.secret, f"media\n{expiry}\n{words}".encode(), sha256).hexdigest()
