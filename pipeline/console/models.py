@@ -1,0 +1,342 @@
+"""What the API takes and gives. The OpenAPI document is made of these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.events.values import Action, Family, MediaKind, SignalStatus
+from pipeline.review.people import Role
+from pipeline.review.port import Stands
+
+Text = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+Notes = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+PersonId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+FinalAction = Literal[Action.ALLOW, Action.LABEL, Action.LIMIT, Action.REMOVE]
+"""`hold` is no answer: it means until a person decides."""
+
+
+class Model(BaseModel):
+    """Frozen; unknown fields are refused, so that a misspelt one is heard of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Problem(Model):
+    """What went wrong, in a sentence for the person who asked."""
+
+    detail: str
+
+
+class Preferences(Model):
+    """How somebody wants media shown. Blurring hides; nobody has shown that it prevents harm."""
+
+    blur: Annotated[int, Field(ge=0, le=40, description="pixels; 0: sharp")] = 20
+    mute: bool = True
+    greyscale: bool = False
+    small_first: bool = True
+    autoplay: bool = False
+    theme: Literal["system", "light", "dark"] = "system"
+    break_minutes: Annotated[int, Field(ge=0, le=240, description="suggest a break after so long; 0: never")] = 50
+    per_harm: Annotated[dict[Name, HarmPreferences], Field(max_length=100)] = {}
+
+
+class HarmPreferences(Model):
+    """What differs for one harm."""
+
+    blur: Annotated[int, Field(ge=0, le=40)] | None = None
+    mute: bool | None = None
+    greyscale: bool | None = None
+    warn: bool | None = None
+
+
+class Exposure(Model):
+    """What somebody looked at, by harm."""
+
+    harm: str
+    severity: int
+    seconds: float
+
+
+class Me(Model):
+    """Who is signed in."""
+
+    id: str
+    name: str
+    roles: list[Role]
+    queues: list[str]
+    permissions: list[str]
+    preferences: Preferences
+    exposure: list[Exposure]
+    csrf_token: str | None
+
+
+class QueueView(Model):
+    """A queue now. `slack`: seconds until work has to start, of the most urgent tasks. `breaches`: how many of those
+    will be late if nobody works faster than now; None when nothing was answered lately."""
+
+    name: str
+    what: str
+    depth: int
+    oldest: datetime | None
+    overdue: int
+    leased: int
+    held: int
+    handling_seconds: float
+    handling_measured: bool
+    slack: list[float]
+    breaches: int | None
+    at_work: list[str]
+
+
+class EvidenceView(Model):
+    """One score and what it points at."""
+
+    detector: str
+    score: float
+    at: float | None
+    until: float | None
+    box: list[float] | None
+    track: int | None
+    note: str
+    heat: bool
+
+
+class SignalView(Model):
+    """What is believed of one family. `sentence`: in words, with how sure."""
+
+    family: Family
+    status: SignalStatus
+    probability: float | None
+    low: float | None
+    high: float | None
+    coverage: float
+    advisory: bool
+    sentence: str
+    evidence: list[EvidenceView]
+
+
+class HitView(Model):
+    """A rule that fired."""
+
+    rule: str
+    harm: str
+    action: Action
+    mode: str
+    because: str
+    fail_mode: bool
+    exempted_by: str | None
+
+
+class MediaView(Model):
+    """What the file is."""
+
+    kind: MediaKind | None
+    container: str | None
+    duration: float | None
+    width: int | None
+    height: int | None
+    looked_at: list[float]
+    largest_gap: float | None
+    metadata: list[tuple[str, str]]
+
+
+class ProvenanceView(Model):
+    """Content Credentials and what else the file says of its origin, in words. `conflicts`: what does not fit."""
+
+    state: str
+    sentences: list[str]
+    conflicts: list[str]
+
+
+class MatchView(Model):
+    """Content that a bank knows."""
+
+    bank: str
+    kind: str
+    distance: int
+    share: float
+    live: bool
+    note: str
+
+
+class PastView(Model):
+    """An earlier round or an earlier upload."""
+
+    media_id: str
+    round: int
+    decided_at: datetime
+    action: Action
+    final: bool
+    decided_by: str
+    reasons: list[str]
+
+
+class TaskView(Model):
+    """A task without its evidence."""
+
+    task_id: UUID
+    media_id: str
+    round: int
+    queue: str
+    harm: str
+    priority: int
+    requested_at: datetime
+    deadline: datetime
+    start_by: datetime | None
+    clock: str | None
+    provisional: Action
+    reasons: list[str]
+
+
+class CaseView(Model):
+    """Everything that a person needs to decide. `scores_hidden`: the first answer comes before the scores."""
+
+    task: TaskView
+    siblings: list[TaskView]
+    lease_id: UUID | None
+    leased_until: datetime | None
+    severity: int
+    warning: str | None
+    surface: str
+    regions: list[str]
+    caption: str
+    declared_synthetic: bool
+    purposes: list[str]
+    consent: str
+    uploader_id: str | None
+    uploaded_at: datetime
+    request: str | None
+    media: MediaView
+    media_urls: dict[str, str]
+    scores_hidden: bool
+    signals: list[SignalView]
+    trace: list[HitView]
+    provenance: ProvenanceView
+    matches: list[MatchView]
+    history: list[PastView]
+    uploader_history: list[PastView]
+    labels: list[str]
+    harms: list[HarmView]
+    looks: int
+
+
+class HarmView(Model):
+    """A reason that may be given for a restriction."""
+
+    name: str
+    what: str
+    severity: int
+
+
+class Claim(Model):
+    """Which queues to take work from; all of one's own when empty."""
+
+    queues: list[Name] = Field([], max_length=100)
+
+
+class Skip(Model):
+    """Why somebody would rather not. `minutes`: until it may come again."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+    minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 24 * 60
+
+
+class First(Model):
+    """What somebody says before they see the scores."""
+
+    action: FinalAction
+
+
+class AnswerIn(Model):
+    """A decision. Restrictions need a harm out of the policy's list, or a reason in words."""
+
+    action: FinalAction
+    harm: Name | None = None
+    reason: Text = ""
+    notes: Notes = ""
+    label: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] | None = None
+    confirmed: list[Family] = Field([], max_length=len(Family))
+    denied: list[Family] = Field([], max_length=len(Family))
+
+
+class AnsweredView(Model):
+    """What an answer led to."""
+
+    answer_id: UUID
+    stands: Stands
+    swept: list[UUID]
+    undo_until: datetime
+
+
+class Kept(Model):
+    """Until when the lease lasts now."""
+
+    until: datetime
+
+
+class Tasks(Model):
+    """Several tasks at once."""
+
+    task_ids: Annotated[list[UUID], Field(min_length=1, max_length=500)]
+
+
+class Assign(Tasks):
+    """To whom; nobody in particular when not given."""
+
+    to: PersonId | None = None
+
+
+class Hold(Tasks):
+    """Until when; at once when not given."""
+
+    until: datetime | None = None
+
+
+class Escalate(Tasks):
+    """To which queue."""
+
+    queue: Name
+
+
+class Done(Model):
+    """How many of them it was."""
+
+    tasks: int
+
+
+class ExposureIn(Model):
+    """For how long something was looked at."""
+
+    task_id: UUID
+    seconds: Annotated[float, Field(ge=0, le=3600)]
+    filters: Annotated[list[Literal["blur", "mute", "greyscale", "small"]], Field(max_length=4)] = []
+
+
+class LogEntry(Model):
+    """One entry of the audit log."""
+
+    seq: int
+    at: datetime
+    actor: str
+    verb: str
+    subject: str
+    detail: str
+    digest: str
+
+
+class ChainView(Model):
+    """How far the audit log's chain holds."""
+
+    entries: int
+    head: str
+    broken_at: int | None
+    why: str
+
+
+for _model in (Preferences, CaseView):
+    _model.model_rebuild()
