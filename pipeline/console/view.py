@@ -82,8 +82,8 @@ def case_view(
         trace=[] if hidden or decided is None else [_hit(hit) for hit in decided.decision.trace],
         provenance=_provenance(facts),
         matches=[] if hidden or decided is None else [_match(match) for match in decided.matches],
-        history=[_past(outcome) for outcome in history],
-        uploader_history=[_past(outcome) for outcome in uploader_history],
+        history=[past_view(outcome) for outcome in history],
+        uploader_history=[past_view(outcome) for outcome in uploader_history],
         labels=sorted({rule.label for rule in policy.rules if rule.label}),
         harms=[HarmView(name=name, what=each.what, severity=each.severity) for name, each in policy.harms.items()],
         looks=held.looks if held else 0,
@@ -235,7 +235,8 @@ def _match(match: Match) -> MatchView:
     )
 
 
-def _past(outcome: MediaEnforced) -> PastView:
+def past_view(outcome: MediaEnforced) -> PastView:
+    """An outcome on record."""
     return PastView(
         media_id=outcome.media_id,
         round=outcome.round,

@@ -133,18 +133,6 @@ class Ledger:
         """Close every connection that is not in use."""
         self._engine.dispose()
 
-    @contextmanager
-    def writing(self, stage: Stage) -> Iterator[Connection]:
-        """A transaction that writes. On SQLite it is the only one."""
-        with _trouble(stage), self._writes.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def reading(self, stage: Stage) -> Iterator[Connection]:
-        """A connection for single SELECTs."""
-        with _trouble(stage), self._reads.connect() as connection:
-            yield connection
-
     @property
     def postgres(self) -> bool:
         """Whether it is PostgreSQL, and not SQLite."""

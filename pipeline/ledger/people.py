@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.review.people import Person, Role
 from pipeline.errors import Stage
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.work_tables import accounts, exposures, preferences, sessions
+from pipeline.review.people import Person, Role
 
 
 class People:

@@ -250,9 +250,7 @@ statements = Table(
     Column("receipt", Text, comment="the endpoint's own id of it"),
     Column("why", Text, comment="why it was refused"),
     CheckConstraint("state IN ('queued', 'sent', 'refused', 'held-back')", name="state"),
-    ForeignKeyConstraint(
-        ["media_id", "round", "status"], ["outcomes.media_id", "outcomes.round", "outcomes.status"]
-    ),
+    ForeignKeyConstraint(["media_id", "round", "status"], ["outcomes.media_id", "outcomes.round", "outcomes.status"]),
     Index(None, "state", "queued_at"),
     Index(None, "media_id"),
 )

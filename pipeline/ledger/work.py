@@ -14,17 +14,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, text, true, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Stage
-from pipeline.events import ReviewDecided, ReviewRequested
+from pipeline.events import MediaEnforced, ReviewDecided, ReviewRequested
 from pipeline.events.codec import encode
 from pipeline.events.ids import review_id
 from pipeline.events.values import Action
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
-from pipeline.ledger.tables import tasks
+from pipeline.ledger.tables import outcomes, tasks, uploads
 from pipeline.ledger.work_tables import audit_log, looks, outbox, skips, work
 from pipeline.review.chain import GENESIS, Entry, digest
 from pipeline.review.port import Answer, Answered, Given, Held, QueueState, Refused, Stands, stands
@@ -37,7 +37,8 @@ _MOST_URGENT = 500
 """Tasks whose slack a queue's picture shows."""
 
 _requested = msgspec.json.Decoder(ReviewRequested)
-_t, _w = tasks.c, work.c
+_enforced = msgspec.json.Decoder(MediaEnforced)
+_t, _w, _u = tasks.c, work.c, uploads.c
 
 
 class Work:
@@ -135,6 +136,13 @@ class Work:
 
     # --- answering ------------------------------------------------------------------------------------------------
 
+    def first(self, reviewer: str, lease_id: UUID, action: Action, now: datetime) -> None:
+        """What a person says before they see the scores. Said once; raises Refused when the lease has ended."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            self._mine(connection, reviewer, lease_id, now)
+            mine = (_w.lease_id == lease_id, _w.first_action.is_(None))
+            connection.execute(update(work).where(*mine).values(first_action=action.value))
+
     def answer(
         self, reviewer: str, lease_id: UUID, answer: Answer, now: datetime, grace: timedelta, people: Mapping[str, int]
     ) -> Answered:
@@ -154,14 +162,16 @@ class Work:
         answer_id = uuid4()
         with self._ledger.writing(Stage.SETTLE) as connection:
             ids = self._mine(connection, reviewer, lease_id, now)
-            began = connection.execute(select(_w.leased_at).where(_w.lease_id == lease_id).limit(1)).scalar_one()
+            lease = connection.execute(
+                select(_w.leased_at, _w.first_action).where(_w.lease_id == lease_id).limit(1)
+            ).one()
             requested = [_requested.decode(row) for row in connection.execute(_events(ids)).scalars()]
-            seconds = max(0, round((now - began).total_seconds()))
+            seconds = max(0, round((now - lease.leased_at).total_seconds()))
             outcome = Stands.SETTLED
             for task in requested:
                 review = _review(task, reviewer, answer, now)
                 row = {"answer_id": answer_id, "task_id": task.task_id, "reviewer_id": reviewer, "at": now}
-                row |= {"action": answer.action.value, "first_action": answer.first and answer.first.value}
+                row |= {"action": answer.action.value, "first_action": lease.first_action}
                 connection.execute(
                     insert(looks), row | {"seconds": seconds, "event": encode(review).decode(), "undone_at": None}
                 )
@@ -265,14 +275,59 @@ class Work:
             return None
         return len(seconds), statistics.median(seconds), statistics.quantiles(seconds, n=10)[-1]
 
+    def holding(self, reviewer: str, now: datetime) -> Held | None:
+        """The case that this person holds."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            mine = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().first()
+            return None if mine is None else self._held(connection, mine)
+
+    def task(self, task_id: UUID) -> tuple[ReviewRequested, str, TaskState] | None:
+        """(the task, the queue that it is in now, its state)."""
+        query = select(_t.event, _t.queue, _t.state).where(_t.task_id == task_id)
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else (_requested.decode(row.event), row.queue, TaskState(row.state))
+
+    def listed(self, queue: str, after: UUID | None, limit: int) -> tuple[ReviewRequested, ...]:
+        """Open tasks of a queue, the most urgent first, from after one of them on."""
+        query = select(_t.event).where(_t.queue == queue, _t.state == TaskState.OPEN.value)
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            if after is not None:
+                last = connection.execute(select(_t.start_by, _t.priority).where(_t.task_id == after)).first()
+                if last is None:
+                    return ()
+                later = and_(_t.priority == last.priority, _t.task_id > after)
+                same = and_(_t.start_by == last.start_by, or_(_t.priority < last.priority, later))
+                query = query.where(or_(_t.start_by > last.start_by, same))
+            rows = connection.execute(query.order_by(*_ORDER).limit(limit)).scalars()
+            return tuple(_requested.decode(row) for row in rows)
+
+    def history(self, media_id: str, sha256: str | None) -> tuple[MediaEnforced, ...]:
+        """Outcomes of this upload and of the same bytes elsewhere, the latest first; at most 100."""
+        same = _u.media_id == media_id if sha256 is None else or_(_u.media_id == media_id, _u.sha256 == sha256)
+        return self._outcomes(same)
+
+    def of_uploader(self, uploader_id: str, but: str) -> tuple[MediaEnforced, ...]:
+        """Outcomes of other uploads by the same uploader, the latest first; at most 100."""
+        return self._outcomes(and_(_u.uploader_id == uploader_id, _u.media_id != but))
+
+    def _outcomes(self, where: Any) -> tuple[MediaEnforced, ...]:
+        query = (
+            select(outcomes.c.event)
+            .select_from(outcomes.join(uploads, and_(_u.media_id == outcomes.c.media_id, _u.round == outcomes.c.round)))
+            .where(where)
+            .order_by(outcomes.c.enforced_at.desc(), outcomes.c.media_id)
+            .limit(100)
+        )
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            return tuple(_enforced.decode(row) for row in connection.execute(query).scalars())
+
     # --- the audit log --------------------------------------------------------------------------------------------
 
     def log(self, at: datetime, actor: str, verb: str, subject: str, detail: Mapping[str, object]) -> Entry:
         """Append one entry to the chain."""
         words = msgspec.json.encode(detail, order="deterministic").decode()
-        with self._ledger.writing(Stage.SETTLE) as connection:
-            if self._ledger.postgres:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
+        with self._ledger.writing(Stage.SETTLE, _CHAIN_LOCK) as connection:
             last = connection.execute(_LAST_ENTRY).first()
             seq, previous = (last.seq + 1, last.digest) if last else (1, GENESIS)
             said = {"seq": seq, "at": at, "actor": actor, "verb": verb, "subject": subject, "detail": words}
@@ -329,14 +384,15 @@ class Work:
 
     def _held(self, connection: Connection, lease_id: UUID) -> Held:
         query = (
-            select(_t.event, _t.task_id, _w.leased_until)
+            select(_t.event, _t.task_id, _w.leased_until, _w.first_action)
             .select_from(tasks.join(work, _w.task_id == _t.task_id))
             .where(_w.lease_id == lease_id)
             .order_by(*_ORDER)
         )
         rows = connection.execute(query).all()
         looks = len(self._given(connection, rows[0].task_id))
-        return Held(lease_id, rows[0].leased_until, tuple(_requested.decode(row.event) for row in rows), looks)
+        first = Action(rows[0].first_action) if rows[0].first_action else None
+        return Held(lease_id, rows[0].leased_until, tuple(_requested.decode(row.event) for row in rows), looks, first)
 
     def _mine(self, connection: Connection, reviewer: str, lease_id: UUID, now: datetime) -> list[UUID]:
         mine = (_w.lease_id == lease_id, _w.leased_by == reviewer, _w.leased_until > now)
@@ -394,7 +450,7 @@ class Work:
         return query.with_for_update(of=tasks, skip_locked=True, key_share=True) if self._ledger.postgres else query
 
 
-_NO_LEASE: dict[str, object] = {"lease_id": None, "leased_by": None, "leased_at": None, "leased_until": None}
+_NO_LEASE: dict[str, object] = dict.fromkeys(("lease_id", "leased_by", "leased_at", "leased_until", "first_action"))
 _ORDER = (_t.start_by, _t.priority.desc(), _t.task_id)
 _HELD_BY = select(_w.lease_id).where(_w.leased_by == bindparam("who"), _w.leased_until > bindparam("now")).limit(1)
 _LAST_ENTRY = select(audit_log.c.seq, audit_log.c.digest).order_by(audit_log.c.seq.desc()).limit(1)

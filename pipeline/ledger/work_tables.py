@@ -22,6 +22,7 @@ work = Table(
     Column("leased_by", Text),
     Column("leased_at", Utc),
     Column("leased_until", Utc),
+    Column("first_action", Text, comment="what the holder said before they saw the scores"),
     Column("held_until", Utc),
     Column("assigned_to", Text),
     Column("needs_lead", Integer, nullable=False, comment="1 where two people disagree"),

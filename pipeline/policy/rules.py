@@ -76,10 +76,17 @@ class Clock(Section, frozen=True):
 
 
 class Queue(Section, frozen=True):
-    """What for, and how long a person needs for most tasks (the 90th percentile): work starts that much earlier."""
+    """What for, and how long a person needs for most tasks (the 90th percentile): work starts that much earlier.
+
+    `people`: how many have to agree. `blind_first`: whether a person answers before they see the scores.
+    `golden_share`: of its cases, how many are ones whose answer is known.
+    """
 
     what: Sentence
     handling: Duration = "5m"
+    people: Annotated[int, Meta(ge=1, le=2)] = 1
+    blind_first: bool = False
+    golden_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
 
 
 class Ground(StrEnum):

@@ -20,18 +20,20 @@ class Refused(UnmaskError):
 class Held:
     """What a reviewer holds until the lease ends: a case, which is one task or several of near copies.
 
-    `tasks`: the most urgent first. `looks`: answers of others that it has already (blind to this reviewer).
+    `tasks`: the most urgent first. `looks`: answers of others that it has already, which this person does not see.
+    `first`: what they said before they saw the scores.
     """
 
     lease_id: UUID
     until: datetime
     tasks: tuple[ReviewRequested, ...]
     looks: int = 0
+    first: Action | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person says of a case. `first`: what they said before they saw the scores, where the queue asks so."""
+    """What a person says of a case."""
 
     action: Action
     reason: str = ""
@@ -39,7 +41,7 @@ class Answer:
     label: str | None = None
     confirmed: tuple[Family, ...] = ()
     denied: tuple[Family, ...] = ()
-    first: Action | None = None
+    harm: str | None = None
 
 
 class Stands(StrEnum):

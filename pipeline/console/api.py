@@ -1,0 +1,430 @@
+"""The API under /api/v1: what the console's pages use, and what a platform's own tool may use instead of them."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, timedelta
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+
+from pipeline.console.entry import cookie_name, needs, parts_of
+from pipeline.console.guard import csrf_token
+from pipeline.console.models import (
+    AnsweredView,
+    AnswerIn,
+    Assign,
+    CaseView,
+    ChainView,
+    Claim,
+    Done,
+    Escalate,
+    Exposure,
+    ExposureIn,
+    First,
+    Hold,
+    Kept,
+    LogEntry,
+    Me,
+    Preferences,
+    Problem,
+    QueueView,
+    Skip,
+    TaskView,
+)
+from pipeline.console.parts import Parts
+from pipeline.console.view import breaches, case_view, sees_scores, task_view
+from pipeline.events import ReviewRequested
+from pipeline.events.values import Action
+from pipeline.policy.rules import length
+from pipeline.review.chain import verify
+from pipeline.review.people import GRANTS, Permission, Person
+from pipeline.review.port import Answer, Held, Refused
+
+T = TypeVar("T")
+
+_PROBLEMS = {
+    401: {"model": Problem, "description": "nobody is signed in"},
+    403: {"model": Problem, "description": "not allowed"},
+    404: {"model": Problem, "description": "there is no such thing, or it is not yours to see"},
+    409: {"model": Problem, "description": "somebody was faster, or the lease has ended"},
+    429: {"model": Problem, "description": "too many requests"},
+}
+_EMPTY = {204: {"description": "nothing to do"}}
+_LATELY = timedelta(hours=24)
+_DAY = timedelta(days=1)
+
+router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)  # type: ignore[arg-type]
+
+Self_ = Annotated[Person, Depends(needs(Permission.SEE_SELF))]
+SeesQueues = Annotated[Person, Depends(needs(Permission.SEE_QUEUES))]
+SeesCases = Annotated[Person, Depends(needs(Permission.SEE_CASES))]
+Works = Annotated[Person, Depends(needs(Permission.WORK))]
+Moves = Annotated[Person, Depends(needs(Permission.MOVE))]
+SeesLog = Annotated[Person, Depends(needs(Permission.SEE_LOG))]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+async def _in(call: Callable[[], T]) -> T:
+    """A call on the ledger, in a thread; what cannot be is a conflict."""
+    try:
+        return await to_thread(call)
+    except Refused as refused:
+        raise HTTPException(409, str(refused)) from None
+
+
+# --- oneself ---------------------------------------------------------------------------------------------------------
+
+
+@router.get("/me")
+async def me(request: Request, person: Self_) -> Me:
+    """Who is signed in, what they may do, how they want things shown, and what they looked at today."""
+    parts = parts_of(request)
+    stored = await _in(lambda: parts.people.preferences(person.id))
+    secret = request.cookies.get(cookie_name(parts.https))
+    return Me(
+        id=person.id,
+        name=person.name,
+        roles=sorted(person.roles),
+        queues=sorted(person.queues),
+        permissions=sorted({permission.value for role in person.roles for permission in GRANTS[role]}),
+        preferences=Preferences.model_validate_json(stored) if stored else Preferences(),
+        exposure=await _exposure(parts, person),
+        csrf_token=csrf_token(secret, parts.signer.secret) if secret else None,
+    )
+
+
+@router.put("/me/preferences")
+async def put_preferences(request: Request, person: Self_, preferences: Preferences) -> Preferences:
+    """How media is shown from now on."""
+    parts = parts_of(request)
+    await _in(lambda: parts.people.put_preferences(person.id, preferences.model_dump_json()))
+    return preferences
+
+
+@router.get("/me/exposure")
+async def exposure(request: Request, person: Self_) -> list[Exposure]:
+    """What one looked at in the last 24 hours, by harm. Only oneself sees it."""
+    return await _exposure(parts_of(request), person)
+
+
+@router.post("/exposure", status_code=204)
+async def expose(request: Request, person: Works, said: ExposureIn) -> None:
+    """One looked at a task for so long."""
+    parts = parts_of(request)
+    found = await _in(lambda: parts.work.task(said.task_id))
+    if found is None or not person.sees(found[1]):
+        raise HTTPException(404, "There is no such task.")
+    harm = found[0].harm
+    known = parts.policy().harms.get(harm)
+    severity = known.severity if known else 3
+    await _in(
+        lambda: parts.people.expose(
+            person.id,
+            said.task_id,
+            parts.clock(),
+            harm=harm,
+            severity=severity,
+            seconds=said.seconds,
+            filters=",".join(said.filters),
+        )
+    )
+
+
+async def _exposure(parts: Parts, person: Person) -> list[Exposure]:
+    rows = await _in(lambda: parts.people.exposure(person.id, parts.clock() - _DAY))
+    return [Exposure(harm=harm, severity=severity, seconds=seconds) for harm, severity, seconds in rows]
+
+
+# --- queues ----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/queues")
+async def queues(request: Request, person: SeesQueues) -> list[QueueView]:
+    """One's own queues as they are now."""
+    parts = parts_of(request)
+    return await _in(lambda: _queues(parts, person))
+
+
+def _queues(parts: Parts, person: Person) -> list[QueueView]:
+    now, policy = parts.clock(), parts.policy()
+    workers = parts.work.at_work(now)
+    found = []
+    for name in person.among(policy.queues):
+        queue, state = policy.queues[name], parts.work.queue_state(name, now)
+        measured = parts.work.handling_seconds(name, now - _LATELY)
+        handling = measured[2] if measured else length(queue.handling).total_seconds()
+        here = sorted({who for who, where, _, _ in workers if where == name})
+        found.append(
+            QueueView(
+                name=name,
+                what=queue.what,
+                depth=state.depth,
+                oldest=state.oldest,
+                overdue=state.overdue,
+                leased=state.leased,
+                held=state.held,
+                handling_seconds=handling,
+                handling_measured=measured is not None,
+                slack=list(state.slack),
+                breaches=breaches(state.slack, handling, len(here), measured[0] if measured else None),
+                at_work=here,
+            )
+        )
+    return found
+
+
+@router.get("/queues/{queue}/tasks")
+async def tasks(
+    request: Request, person: SeesCases, queue: str, after: UUID | None = None, limit: Limit = 50
+) -> list[TaskView]:
+    """Open tasks of a queue, the most urgent first, without scores."""
+    parts = parts_of(request)
+    if not person.sees(queue) or queue not in parts.policy().queues:
+        raise HTTPException(404, "There is no such queue.")
+    rows = await _in(lambda: parts.work.listed(queue, after, limit))
+    return [task_view(task, hidden=_blind(parts, queue)) for task in rows]
+
+
+# --- work ------------------------------------------------------------------------------------------------------------
+
+
+@router.post("/work/claim", responses=_EMPTY, response_model=CaseView)  # type: ignore[arg-type]
+async def claim(request: Request, person: Works, wanted: Claim) -> CaseView | Response:
+    """The most urgent case that one may have, or the one that one holds already."""
+    parts = parts_of(request)
+    chosen = person.among(wanted.queues or parts.policy().queues)
+    lead = person.may(Permission.ADJUDICATE)
+    held = await _in(lambda: parts.work.claim(person.id, chosen, parts.clock(), parts.times.lease, lead=lead))
+    return await _case(parts, person, held) if held else Response(status_code=204)
+
+
+@router.post("/work/claim/{task_id}")
+async def claim_task(request: Request, person: Works, task_id: UUID) -> CaseView:
+    """This very task."""
+    parts = parts_of(request)
+    await _visible(parts, person, task_id)
+    lead = person.may(Permission.ADJUDICATE)
+    held = await _in(lambda: parts.work.claim_task(person.id, task_id, parts.clock(), parts.times.lease, lead=lead))
+    return await _case(parts, person, held)
+
+
+@router.get("/work/case", responses=_EMPTY, response_model=CaseView)  # type: ignore[arg-type]
+async def held_case(request: Request, person: Works) -> CaseView | Response:
+    """The case that one holds."""
+    parts = parts_of(request)
+    held = await _in(lambda: parts.work.holding(person.id, parts.clock()))
+    return await _case(parts, person, held) if held else Response(status_code=204)
+
+
+@router.post("/work/{lease_id}/keep")
+async def keep(request: Request, person: Works, lease_id: UUID) -> Kept:
+    """The heartbeat of a lease."""
+    parts = parts_of(request)
+    return Kept(until=await _in(lambda: parts.work.keep(person.id, lease_id, parts.clock(), parts.times.lease)))
+
+
+@router.post("/work/{lease_id}/release", status_code=204)
+async def release(request: Request, person: Works, lease_id: UUID) -> None:
+    """Give the case back."""
+    parts = parts_of(request)
+    await _in(lambda: parts.work.release(person.id, lease_id))
+
+
+@router.post("/work/{lease_id}/skip", status_code=204)
+async def skip(request: Request, person: Works, lease_id: UUID, said: Skip) -> None:
+    """Give the case back and do not get it again for a while."""
+    parts = parts_of(request)
+    away = timedelta(minutes=said.minutes)
+    await _in(lambda: parts.work.skip(person.id, lease_id, said.reason, parts.clock(), away))
+    await _log(parts, person, "skipped", str(lease_id), {"reason": said.reason})
+
+
+@router.post("/work/{lease_id}/first")
+async def first(request: Request, person: Works, lease_id: UUID, said: First) -> CaseView:
+    """What one thinks before seeing the scores; they are shown from then on."""
+    parts = parts_of(request)
+    await _in(lambda: parts.work.first(person.id, lease_id, said.action, parts.clock()))
+    held = await _in(lambda: parts.work.holding(person.id, parts.clock()))
+    if held is None:
+        raise HTTPException(409, "Your lease has ended; the task went back to the queue.")
+    return await _case(parts, person, held)
+
+
+@router.post("/work/{lease_id}/answer")
+async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn) -> AnsweredView:
+    """Decide the case that one holds."""
+    parts = parts_of(request)
+    policy = parts.policy()
+    held = await _in(lambda: parts.work.holding(person.id, parts.clock()))
+    if held is None or held.lease_id != lease_id:
+        raise HTTPException(409, "Your lease has ended; the task went back to the queue.")
+    if _blind(parts, held.tasks[0].queue) and held.first is None:
+        raise HTTPException(409, "This queue asks for an answer before the scores are shown.")
+    if said.harm is not None and said.harm not in policy.harms:
+        raise HTTPException(422, f"There is no harm {said.harm!r} in the policy.")
+    if said.action is not Action.ALLOW and not (said.harm or said.reason.strip()):
+        raise HTTPException(422, "A restriction needs a reason: a harm from the policy's list, or words.")
+    given = Answer(
+        action=Action(said.action),
+        reason=said.reason or (f"{policy.harms[said.harm].what}." if said.harm else ""),
+        notes=said.notes,
+        label=said.label,
+        confirmed=tuple(dict.fromkeys(said.confirmed)),
+        denied=tuple(family for family in dict.fromkeys(said.denied) if family not in said.confirmed),
+        harm=said.harm,
+    )
+    people = {name: queue.people for name, queue in policy.queues.items()}
+    done = await _in(lambda: parts.work.answer(person.id, lease_id, given, parts.clock(), parts.times.grace, people))
+    detail = {"action": said.action, "harm": said.harm, "stands": done.stands, "swept": [str(t) for t in done.swept]}
+    await _log(parts, person, "answered", held.tasks[0].media_id, detail)
+    return AnsweredView(
+        answer_id=done.answer_id, stands=done.stands, swept=list(done.swept), undo_until=done.undo_until
+    )
+
+
+@router.post("/answers/{answer_id}/undo")
+async def undo(request: Request, person: Works, answer_id: UUID) -> CaseView:
+    """Take an answer back, within the grace time."""
+    parts = parts_of(request)
+    held = await _in(lambda: parts.work.undo(person.id, answer_id, parts.clock(), parts.times.lease))
+    await _log(parts, person, "took back", held.tasks[0].media_id, {"answer": str(answer_id)})
+    return await _case(parts, person, held)
+
+
+# --- moving ----------------------------------------------------------------------------------------------------------
+
+
+@router.post("/tasks/assign")
+async def assign(request: Request, person: Moves, said: Assign) -> Done:
+    """Give tasks to one person, or to nobody in particular."""
+    parts = parts_of(request)
+    await _all_visible(parts, person, said.task_ids)
+    count = await _in(lambda: parts.work.assign(said.task_ids, said.to))
+    await _log(parts, person, "assigned", said.to or "anybody", {"tasks": [str(t) for t in said.task_ids]})
+    return Done(tasks=count)
+
+
+@router.post("/tasks/hold")
+async def hold(request: Request, person: Moves, said: Hold) -> Done:
+    """Keep tasks out of the queue until a time."""
+    parts = parts_of(request)
+    await _all_visible(parts, person, said.task_ids)
+    until = said.until if said.until is None or said.until.tzinfo else said.until.replace(tzinfo=UTC)
+    count = await _in(lambda: parts.work.hold(said.task_ids, until))
+    await _log(parts, person, "held", str(until), {"tasks": [str(t) for t in said.task_ids]})
+    return Done(tasks=count)
+
+
+@router.post("/tasks/escalate")
+async def escalate(request: Request, person: Works, said: Escalate) -> Done:
+    """Move tasks to another queue."""
+    parts = parts_of(request)
+    if said.queue not in parts.policy().queues:
+        raise HTTPException(404, "There is no such queue.")
+    await _all_visible(parts, person, said.task_ids)
+    count = await _in(lambda: parts.work.escalate(said.task_ids, said.queue))
+    await _log(parts, person, "escalated", said.queue, {"tasks": [str(t) for t in said.task_ids]})
+    return Done(tasks=count)
+
+
+@router.get("/tasks/{task_id}")
+async def task(request: Request, person: SeesCases, task_id: UUID) -> CaseView:
+    """A case, to read."""
+    parts = parts_of(request)
+    found = await _visible(parts, person, task_id)
+    await _log(parts, person, "saw", found.media_id, {"task": str(task_id)})
+    return await _shown(parts, person, None, (found,))
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+
+@router.get("/audit")
+async def audit(
+    request: Request, _: SeesLog, after: Annotated[int, Query(ge=0)] = 0, limit: Limit = 100
+) -> list[LogEntry]:
+    """Entries of the audit log."""
+    parts = parts_of(request)
+
+    def page() -> list[LogEntry]:
+        found = []
+        for entry in parts.work.log_entries(after):
+            found.append(
+                LogEntry(
+                    seq=entry.seq,
+                    at=entry.at,
+                    actor=entry.actor,
+                    verb=entry.verb,
+                    subject=entry.subject,
+                    detail=entry.detail,
+                    digest=entry.digest,
+                )
+            )
+            if len(found) >= limit:
+                break
+        return found
+
+    return await _in(page)
+
+
+@router.get("/audit/verify")
+async def verify_audit(request: Request, _: SeesLog) -> ChainView:
+    """Follow the audit log's chain from its beginning."""
+    parts = parts_of(request)
+    held = await _in(lambda: verify(parts.work.log_entries()))
+    return ChainView(entries=held.entries, head=held.head, broken_at=held.broken_at, why=held.why)
+
+
+# --- how -------------------------------------------------------------------------------------------------------------
+
+
+def _blind(parts: Parts, queue: str) -> bool:
+    known = parts.policy().queues.get(queue)
+    return known is not None and known.blind_first
+
+
+async def _visible(parts: Parts, person: Person, task_id: UUID) -> ReviewRequested:
+    found = await _in(lambda: parts.work.task(task_id))
+    if found is None or not person.sees(found[1]):
+        raise HTTPException(404, "There is no such task.")
+    return found[0]
+
+
+async def _all_visible(parts: Parts, person: Person, task_ids: Iterable[UUID]) -> None:
+    for task_id in task_ids:
+        await _visible(parts, person, task_id)
+
+
+async def _case(parts: Parts, person: Person, held: Held) -> CaseView:
+    await _log(parts, person, "opened", held.tasks[0].media_id, {"lease": str(held.lease_id)})
+    return await _shown(parts, person, held, held.tasks)
+
+
+async def _shown(parts: Parts, person: Person, held: Held | None, of: tuple[ReviewRequested, ...]) -> CaseView:
+    first_task = of[0]
+    upload = first_task.upload
+
+    def look() -> CaseView:
+        decided = parts.ledger.decision(first_task.media_id, first_task.round)
+        past = parts.work.history(first_task.media_id, first_task.sha256)
+        others = parts.work.of_uploader(upload.uploader_id, first_task.media_id) if upload.uploader_id else ()
+        hidden = held is not None and not sees_scores(_blind(parts, first_task.queue), held.first)
+        urls = media_urls(parts, person, first_task)
+        return case_view(held, of, decided, past, others, parts.policy(), urls, hidden=hidden)
+
+    return await _in(look)
+
+
+def media_urls(parts: Parts, person: Person, task: ReviewRequested) -> dict[str, str]:
+    """Where this person gets the media of a task from, for a while."""
+    until = (parts.clock() + parts.times.media_link).timestamp()
+    claims = {"person": person.id, "task": str(task.task_id)}
+    token = parts.signer.sign(claims, until)
+    return {what: f"/api/v1/m/{task.task_id}/{token}/{what}" for what in ("original", "frame", "crop", "noise")}
+
+
+async def _log(parts: Parts, person: Person, verb: str, subject: str, detail: Mapping[str, object]) -> None:
+    await _in(lambda: parts.work.log(parts.clock(), person.id, verb, subject, detail))
