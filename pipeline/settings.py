@@ -117,6 +117,22 @@ class Settings(BaseSettings):
     http_host: str = Field("127.0.0.1", description="Where /metrics, /livez and /readyz listen.")
     http_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics, /livez and /readyz; 0: a free one.")
     stall_seconds: float = Field(180.0, gt=0, description="/livez fails when work waits this long without progress.")
+
+    console_host: str = Field("127.0.0.1", description="Where the review console listens.")
+    console_port: int = Field(8600, ge=0, le=65535, description="Port of the review console.")
+    console_url: str = Field(
+        "http://127.0.0.1:8600", description="How browsers reach the console; https in production."
+    )
+    console_secret: SecretStr | None = Field(None, description="Signs links and forms: 32 random characters or more.")
+    console_lease_seconds: float = Field(600.0, gt=0, description="A case goes back to its queue after so long.")
+    console_grace_seconds: float = Field(30.0, ge=0, description="How long a decision can be taken back.")
+    console_oidc_issuer: str | None = Field(None, description="OpenID provider; local accounts when not set.")
+    console_oidc_client_id: str | None = Field(None, description="The console's id at the provider.")
+    console_oidc_client_secret: SecretStr | None = Field(None, description="The console's secret at the provider.")
+    console_oidc_scope: str = Field("openid profile email", description="What the provider is asked for.")
+    console_roles_claim: str = Field("roles", description="Claim with somebody's roles; `a.b` goes into objects.")
+    console_queues_claim: str = Field("queues", description="Claim with somebody's queues; * for every one.")
+
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: str = Field("json", description="json or console.")
 

@@ -145,10 +145,11 @@ async def _exposure(parts: Parts, person: Person) -> list[Exposure]:
 async def queues(request: Request, person: SeesQueues) -> list[QueueView]:
     """One's own queues as they are now."""
     parts = parts_of(request)
-    return await _in(lambda: _queues(parts, person))
+    return await _in(lambda: queue_views(parts, person))
 
 
-def _queues(parts: Parts, person: Person) -> list[QueueView]:
+def queue_views(parts: Parts, person: Person) -> list[QueueView]:
+    """What a person sees of their queues; blocking."""
     now, policy = parts.clock(), parts.policy()
     workers = parts.work.at_work(now)
     found = []

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipeline.console.guard import RateLimit, Signer
+from pipeline.console.oidc import Provider
+from pipeline.console.pages import Pages
+from pipeline.console.shelf import Shelf
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.people import People
 from pipeline.ledger.work import Work
@@ -36,7 +39,13 @@ class Parts:
         times: how long things last.
         clock: the time, with an offset.
         https: whether the console is reached by HTTPS: cookies are then marked so.
-        limit: requests per person; sign_in_limit: attempts per address.
+        limit: requests per person.
+        sign_in_limit: attempts per address and per name.
+        shelf: the media of cases.
+        pages: templates.
+        provider: who vouches for people; local accounts where there is none.
+        roles_claim: where the provider says what somebody is; `a.b` goes into objects.
+        queues_claim: and which queues are theirs.
     """
 
     ledger: Ledger
@@ -49,3 +58,8 @@ class Parts:
     https: bool
     limit: RateLimit
     sign_in_limit: RateLimit
+    shelf: Shelf
+    pages: Pages
+    provider: Provider | None = None
+    roles_claim: str = "roles"
+    queues_claim: str = "queues"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.staticfiles import StaticFiles
 
 from pipeline import VERSION
-from pipeline.console.api import router
+from pipeline.console import api, live, media, sign_in, sites
 from pipeline.console.guard import SecureHeaders
+from pipeline.console.pages import STATIC
 from pipeline.console.parts import Parts
 from pipeline.errors import Transient
 
@@ -24,7 +26,9 @@ def console(parts: Parts) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.parts = parts
-    app.include_router(router)
+    for part in (api, live, media, sign_in, sites):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecureHeaders, https=parts.https)
 
     @app.exception_handler(Transient)

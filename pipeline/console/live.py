@@ -1,0 +1,51 @@
+"""Server-sent events: queues as they change, so that nobody has to reload a page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from pipeline.console.api import queue_views
+from pipeline.console.entry import needs, parts_of
+from pipeline.console.models import QueueView
+from pipeline.console.parts import Parts
+from pipeline.errors import Transient
+from pipeline.review.people import Permission, Person
+
+router = APIRouter(prefix="/api/v1", include_in_schema=False)
+
+_SECONDS = 3.0
+_KEEP_ALIVE = 15
+
+
+@router.get("/events")
+async def events(
+    request: Request, person: Annotated[Person, Depends(needs(Permission.SEE_QUEUES))]
+) -> EventSourceResponse:
+    """One's own queues, whenever something about them changes."""
+    return EventSourceResponse(_queues(request, parts_of(request), person), ping=_KEEP_ALIVE)
+
+
+async def _queues(request: Request, parts: Parts, person: Person) -> AsyncIterator[ServerSentEvent]:
+    told: dict[str, str] = {}
+    while not await request.is_disconnected():
+        try:
+            views = await asyncio.to_thread(queue_views, parts, person)
+        except Transient:
+            yield ServerSentEvent(event="trouble", data="The database is busy or away.")
+            views = []
+        for view in views:
+            words = _counts(view)
+            if told.get(view.name) != words:
+                told[view.name] = words
+                yield ServerSentEvent(event="queue", data=view.model_dump_json())
+        await asyncio.sleep(_SECONDS)
+
+
+def _counts(view: QueueView) -> str:
+    """What makes a difference: time alone does not."""
+    return view.model_dump_json(include={"depth", "overdue", "leased", "held", "breaches", "at_work"})

@@ -1,0 +1,146 @@
+"""The console as a process: settings become parts, parts become an application, uvicorn serves it; the relay runs
+beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import uvicorn
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline import log
+from pipeline.console.accounts import check_secret
+from pipeline.console.guard import RateLimit, Signer
+from pipeline.console.oidc import Provider
+from pipeline.console.pages import Pages
+from pipeline.console.parts import Parts, Times
+from pipeline.console.server import console
+from pipeline.console.shelf import Shelf
+from pipeline.decode.pool import DecodePool
+from pipeline.decode.port import DecodeBudget
+from pipeline.errors import ConfigError, Reason, Stage, Transient
+from pipeline.fetch.factory import from_settings as fetch_from_settings
+from pipeline.kafka import client_config
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.people import People
+from pipeline.ledger.work import Work
+from pipeline.policy.file import load
+from pipeline.policy.rules import Policy
+from pipeline.review.relay import relay
+from pipeline.settings import Settings
+
+logger = log.get(__name__)
+
+_DELIVERY_SECONDS = 30
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, policy: Callable[[], Policy]) -> AsyncIterator[Parts]:
+    """Everything that the console needs, opened, and closed at the end.
+
+    Raises:
+        ConfigError: the secret is missing or easy, or the settings contradict each other.
+    """
+    if settings.console_secret is None:
+        raise ConfigError("UNMASK_CONSOLE_SECRET is not set: at least 32 random characters")
+    secret = check_secret(settings.console_secret.get_secret_value())
+    async with AsyncExitStack() as opened:
+        ledger = Ledger(settings.ledger_url)
+        opened.callback(ledger.close)
+        await asyncio.to_thread(ledger.migrate)
+        fetch = await opened.enter_async_context(fetch_from_settings(settings))
+        decode = await opened.enter_async_context(DecodePool(1, DecodeBudget(max_side=settings.decode_max_side)))
+        shelf = Shelf(fetch, decode)
+        opened.push_async_callback(shelf.close)
+        yield Parts(
+            ledger=ledger,
+            work=Work(ledger),
+            people=People(ledger),
+            policy=policy,
+            signer=Signer(secret),
+            times=Times(
+                lease=timedelta(seconds=settings.console_lease_seconds),
+                grace=timedelta(seconds=settings.console_grace_seconds),
+            ),
+            clock=lambda: datetime.now(UTC),
+            https=settings.console_url.startswith("https:"),
+            limit=RateLimit(burst=200, per_second=50),
+            sign_in_limit=RateLimit(burst=10, per_second=0.1),
+            shelf=shelf,
+            pages=Pages(),
+            provider=_provider(settings),
+            roles_claim=settings.console_roles_claim,
+            queues_claim=settings.console_queues_claim,
+        )
+
+
+def _provider(settings: Settings) -> Provider | None:
+    if settings.console_oidc_issuer is None:
+        return None
+    if not settings.console_oidc_client_id or settings.console_oidc_client_secret is None:
+        raise ConfigError("UNMASK_CONSOLE_OIDC_ISSUER needs …_CLIENT_ID and …_CLIENT_SECRET")
+    return Provider(
+        issuer=settings.console_oidc_issuer,
+        client_id=settings.console_oidc_client_id,
+        client_secret=settings.console_oidc_client_secret.get_secret_value(),
+        redirect_uri=f"{settings.console_url.rstrip('/')}/sign-in/back",
+        scope=settings.console_oidc_scope,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal."""
+    policy = load(settings.policy_file, settings.calibration_file)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(ending, stop.set)
+    async with open_parts(settings, lambda: policy) as parts:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                console(parts),
+                host=settings.console_host,
+                port=settings.console_port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+            )
+        )
+        server.install_signal_handlers = lambda: None
+        async with asyncio.TaskGroup() as running:
+            served = running.create_task(server.serve())
+            running.create_task(_relay(settings, parts, stop))
+            await asyncio.wait((served, asyncio.ensure_future(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+            server.should_exit = True
+
+
+async def _relay(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
+    producer = Producer({**client_config(settings), "acks": "all", "message.timeout.ms": _DELIVERY_SECONDS * 1000})
+
+    async def send(topic: str, key: bytes, value: bytes) -> None:
+        await asyncio.to_thread(_send, producer, topic, key, value)
+
+    await relay(parts.work, send, parts.clock, stop)
+
+
+def _send(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
+    refused: list[KafkaError] = []
+    delivered: list[Message] = []
+
+    def done(error: KafkaError | None, message: Message) -> None:
+        (refused.append(error) if error else delivered.append(message))
+
+    try:
+        producer.produce(topic, key=key, value=value, on_delivery=done)
+        producer.flush(_DELIVERY_SECONDS)
+    except (KafkaException, BufferError) as error:
+        raise Transient(Stage.SETTLE, Reason.BROKER_UNAVAILABLE, f"{topic}: {error!r}") from error
+    if not delivered:
+        detail = str(refused[0]) if refused else "no answer"
+        raise Transient(Stage.SETTLE, Reason.BROKER_UNAVAILABLE, f"{topic}: {detail}")

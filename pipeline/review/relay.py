@@ -1,0 +1,56 @@
+"""The outbox's way to Kafka: what people decided is published once their time to take it back is over.
+
+At least once: a record that was published and not yet marked is published again, with the same id and the same bytes;
+`settle` takes the first. Any number of relays may run: they publish the same records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from pipeline import log
+from pipeline.errors import Transient
+from pipeline.ledger.work import Work
+
+logger = log.get(__name__)
+
+Send = Callable[[str, bytes, bytes], Awaitable[None]]
+"""(topic, key, value) → returns when every in-sync replica has the record. Raises Transient."""
+
+_PAUSE, _LONGEST = 0.5, 10.0
+
+
+async def relay_once(work: Work, send: Send, now: datetime) -> int:
+    """Publish what is due; how many. What was published before trouble came is marked."""
+    due = await asyncio.to_thread(work.due, now)
+    done = []
+    try:
+        for outbox_id, topic, key, value in due:
+            await send(topic, key.encode(), value)
+            done.append(outbox_id)
+    finally:
+        if done:
+            await asyncio.to_thread(work.sent, done, now)
+    return len(done)
+
+
+async def relay(work: Work, send: Send, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
+    """Publish until told to stop. Trouble is waited out: nothing in the outbox is lost."""
+    pause = _PAUSE
+    while not stop.is_set():
+        try:
+            count = await relay_once(work, send, clock())
+            pause = _PAUSE
+            if count:
+                logger.info("published reviews", count=count)
+                continue
+        except Transient as trouble:
+            logger.warning("reviews wait in the outbox", detail=trouble.detail)
+            pause = min(_LONGEST, pause * 2)
+        try:
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        except TimeoutError:
+            pass
