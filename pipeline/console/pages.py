@@ -23,6 +23,6 @@ class Pages:
             lstrip_blocks=True,
         )
 
-    def render(self, template: str, status: int = 200, **words: object) -> HTMLResponse:
+    def render(self, template: str, /, **words: object) -> HTMLResponse:
         """A page."""
-        return HTMLResponse(self._templates.get_template(template).render(words), status)
+        return HTMLResponse(self._templates.get_template(template).render(words))

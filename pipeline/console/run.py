@@ -111,13 +111,12 @@ async def serve(settings: Settings) -> None:
                 proxy_headers=False,
             )
         )
-        server.install_signal_handlers = lambda: None
         async with asyncio.TaskGroup() as running:
             served = running.create_task(server.serve())
             running.create_task(_relay(settings, parts, stop))
-            await asyncio.wait((served, asyncio.ensure_future(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
+            # uvicorn ends itself at a signal, and then raises it again for the handlers above.
+            await served
             stop.set()
-            server.should_exit = True
 
 
 async def _relay(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:

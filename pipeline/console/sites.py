@@ -55,7 +55,9 @@ async def _page(request: Request, path: str, site: Site, **words: object) -> Res
     menu = [(where, each.name) for where, each in SITES.items() if each.name and person.may(each.needs)]
     shared = {"person": person, "menu": menu, "here": path, "csrf": csrf_token(secret, parts.signer.secret)}
     if not person.may(site.needs):
-        return parts.pages.render("denied.html", 403, **shared)
+        denied = parts.pages.render("denied.html", **shared)
+        denied.status_code = 403
+        return denied
     return parts.pages.render(site.template, **(shared | {"task": ""} | words))
 
 
