@@ -1,0 +1,32 @@
+// The console's API: the same that a platform's own tool may use.
+
+const csrf = () => document.querySelector("meta[name=csrf-token]").content;
+
+/** What the server refused, in its words. */
+export class Refused extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+async function ask(method, path, body) {
+  const response = await fetch(`/api/v1${path}`, {
+    method,
+    credentials: "same-origin",
+    headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRF-Token": csrf() },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (response.status === 401) location.assign("/sign-in");
+  if (response.status === 204) return null;
+  const said = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
+  if (!response.ok) {
+    const detail = Array.isArray(said.detail) ? said.detail.map((each) => each.msg).join("; ") : said.detail;
+    throw new Refused(response.status, detail);
+  }
+  return said;
+}
+
+export const get = (path) => ask("GET", path);
+export const post = (path, body = {}) => ask("POST", path, body);
+export const put = (path, body) => ask("PUT", path, body);
