@@ -53,6 +53,8 @@ _PROBLEMS = {
     429: {"model": Problem, "description": "too many requests"},
 }
 _EMPTY = {204: {"description": "nothing to do"}}
+VIEWS = ("original", "picture", "crop", "heat", "noise", "compression", "spectrum", "wave", "spectrogram")
+"""What can be had of a case's media; see media.py."""
 _LATELY = timedelta(hours=24)
 _DAY = timedelta(days=1)
 
@@ -424,7 +426,7 @@ def media_urls(parts: Parts, person: Person, task: ReviewRequested) -> dict[str,
     until = (parts.clock() + parts.times.media_link).timestamp()
     claims = {"person": person.id, "task": str(task.task_id)}
     token = parts.signer.sign(claims, until)
-    return {what: f"/api/v1/m/{task.task_id}/{token}/{what}" for what in ("original", "frame", "crop", "noise")}
+    return {what: f"/api/v1/m/{task.task_id}/{token}/{what}" for what in VIEWS}
 
 
 async def _log(parts: Parts, person: Person, verb: str, subject: str, detail: Mapping[str, object]) -> None:
