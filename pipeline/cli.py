@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pipeline import VERSION, log
+from pipeline.console.commands import console_app
 from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events.values import RequestKind, Surface
 from pipeline.learn.commands import add_to as add_learning
@@ -43,6 +44,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(policy_app, name="policy")
 app.add_typer(banks_app, name="banks")
 app.add_typer(report_app, name="report")
+app.add_typer(console_app, name="console")
 
 out = Console()
 err = Console(stderr=True)

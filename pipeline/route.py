@@ -54,11 +54,7 @@ def decided_by(decided: MediaDecided) -> DecidedBy:
     """The fail mode when nothing could be judged, or when only fail modes ask for an action this strong."""
     if decided.failure is not None:
         return DecidedBy.FAIL_MODE
-    decisive = [
-        hit.fail_mode
-        for hit in decided.decision.trace
-        if hit.acts and hit.action is decided.decision.action
-    ]
+    decisive = [hit.fail_mode for hit in decided.decision.trace if hit.acts and hit.action is decided.decision.action]
     return DecidedBy.FAIL_MODE if decisive and all(decisive) else DecidedBy.POLICY
 
 

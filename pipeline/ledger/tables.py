@@ -34,7 +34,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The migration that makes exactly these tables. Revisions sort as text."""
 
 

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from pipeline.ledger import work_tables  # noqa: F401 - it adds its tables to the metadata
 from pipeline.ledger.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
