@@ -30,7 +30,7 @@ from pipeline.ledger.people import People
 from pipeline.ledger.work import Work
 from pipeline.policy.file import load
 from pipeline.policy.rules import Policy
-from pipeline.review.relay import relay
+from pipeline.review.relay import gather, relay
 from pipeline.settings import Settings
 
 logger = log.get(__name__)
@@ -114,6 +114,7 @@ async def serve(settings: Settings) -> None:
         async with asyncio.TaskGroup() as running:
             served = running.create_task(server.serve())
             running.create_task(_relay(settings, parts, stop))
+            running.create_task(gather(parts.work, stop))
             # uvicorn ends itself at a signal, and then raises it again for the handlers above.
             await served
             stop.set()

@@ -21,12 +21,13 @@ from pipeline.errors import Stage
 from pipeline.events import MediaEnforced, ReviewDecided, ReviewRequested
 from pipeline.events.codec import encode
 from pipeline.events.ids import review_id
-from pipeline.events.values import Action
+from pipeline.events.values import Action, FrameHash
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
-from pipeline.ledger.tables import outcomes, tasks, uploads
+from pipeline.ledger.tables import hashes, outcomes, tasks, uploads
 from pipeline.ledger.work_tables import audit_log, looks, outbox, skips, work
 from pipeline.review.chain import GENESIS, Entry, digest
+from pipeline.review.gather import Waiting
 from pipeline.review.port import Answer, Answered, Given, Held, QueueState, Refused, Stands, stands
 from pipeline.topology import REVIEW_DECIDED
 
@@ -37,6 +38,7 @@ _MOST_URGENT = 500
 """Tasks whose slack a queue's picture shows."""
 
 _requested = msgspec.json.Decoder(ReviewRequested)
+_frames = msgspec.json.Decoder(tuple[FrameHash, ...])
 _enforced = msgspec.json.Decoder(MediaEnforced)
 _t, _w, _u = tasks.c, work.c, uploads.c
 
@@ -126,13 +128,37 @@ class Work:
             connection.execute(update(work).where(_w.task_id.in_(ids)).values(_NO_LEASE | {"assigned_to": None}))
         return moved
 
-    def gather(self, case_id: UUID, task_ids: Iterable[UUID]) -> None:
-        """Make one case of near copies that nobody holds."""
+    def gather(self, cases: Iterable[tuple[UUID, UUID]]) -> None:
+        """(task, case): put tasks into cases, where nobody has taken them meanwhile."""
         with self._ledger.writing(Stage.SETTLE) as connection:
-            for task_id in task_ids:
+            for task_id, case_id in cases:
                 self._ensure(connection, task_id)
-            free = (_w.task_id.in_(tuple(task_ids)), _w.lease_id.is_(None))
-            connection.execute(update(work).where(*free).values(case_id=case_id))
+                free = (_w.task_id == task_id, _w.lease_id.is_(None), _w.answered_at.is_(None))
+                connection.execute(update(work).where(*free).values(case_id=case_id))
+
+    def ungathered(self, limit: int = 200) -> tuple[Waiting, ...]:
+        """Open tasks that belong to no case yet, the oldest first."""
+        query = self._waiting().where(_w.task_id.is_(None)).order_by(_t.requested_at, _t.task_id).limit(limit)
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            return tuple(_as_waiting(row) for row in connection.execute(query))
+
+    def gathered(self) -> Iterator[tuple[Waiting, UUID]]:
+        """Open tasks that belong to a case nobody holds or has answered, with its id."""
+        query = self._waiting().add_columns(_w.case_id).where(_w.task_id.is_not(None), _w.answered_at.is_(None))
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            for row in connection.execution_options(yield_per=1_000).execute(query):
+                yield _as_waiting(row), row.case_id
+
+    def _waiting(self) -> Any:
+        return (
+            select(_t.task_id, _t.queue, _t.harm, _u.sha256, hashes.c.frames)
+            .select_from(
+                tasks.join(uploads, and_(_u.media_id == _t.media_id, _u.round == _t.round))
+                .outerjoin(hashes, hashes.c.sha256 == _u.sha256)
+                .outerjoin(work, _w.task_id == _t.task_id)
+            )
+            .where(_t.state == TaskState.OPEN.value)
+        )
 
     # --- answering ------------------------------------------------------------------------------------------------
 
@@ -479,6 +505,11 @@ def _claimable(reviewer: str, now: datetime, lead: bool) -> Any:
         .select_from(tasks.outerjoin(work, _w.task_id == _t.task_id))
         .where(_t.state == TaskState.OPEN.value, free, ~barred.exists(), ~answered.exists())
     )
+
+
+def _as_waiting(row: Any) -> Waiting:
+    frames = _frames.decode(row.frames) if row.frames else ()
+    return Waiting(row.task_id, row.queue, row.harm, row.sha256, frames)
 
 
 def _review(task: ReviewRequested, reviewer: str, answer: Answer, now: datetime) -> ReviewDecided:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pipeline import log
 from pipeline.errors import Transient
 from pipeline.ledger.work import Work
+from pipeline.review.gather import Cases
 
 logger = log.get(__name__)
 
@@ -36,6 +37,42 @@ async def relay_once(work: Work, send: Send, now: datetime) -> int:
     return len(done)
 
 
+def gather_once(work: Work, cases: Cases) -> int:
+    """Put new tasks into cases; how many. Blocking."""
+    waiting = work.ungathered()
+    work.gather([(task.task_id, cases.of(task)) for task in waiting])
+    return len(waiting)
+
+
+async def gather(work: Work, stop: asyncio.Event) -> None:
+    """Make cases of near copies until told to stop. A task that belongs to none yet is a case of its own."""
+    cases: Cases | None = None
+    while not stop.is_set():
+        try:
+            if cases is None:
+                cases = await asyncio.to_thread(_known, work)
+            if await asyncio.to_thread(gather_once, work, cases):
+                continue
+        except Transient as trouble:
+            logger.warning("near copies wait to be gathered", detail=trouble.detail)
+        await _pause(stop, _LONGEST if cases is None else _PAUSE * 4)
+
+
+def _known(work: Work) -> Cases:
+    cases = Cases()
+    for task, case_id in work.gathered():
+        cases.known(task, case_id)
+    return cases
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass  # nobody told to stop
+
+
 async def relay(work: Work, send: Send, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
     """Publish until told to stop. Trouble is waited out: nothing in the outbox is lost."""
     pause = _PAUSE
@@ -49,8 +86,4 @@ async def relay(work: Work, send: Send, clock: Callable[[], datetime], stop: asy
         except Transient as trouble:
             logger.warning("reviews wait in the outbox", detail=trouble.detail)
             pause = min(_LONGEST, pause * 2)
-        try:
-            async with asyncio.timeout(pause):
-                await stop.wait()
-        except TimeoutError:
-            pass
+        await _pause(stop, pause)
