@@ -24,24 +24,27 @@ from pipeline.console.models import (
     Exposure,
     ExposureIn,
     First,
+    GoldenIn,
     Hold,
     Kept,
     LogEntry,
     Me,
     Preferences,
     Problem,
+    QualityView,
     QueueView,
     Skip,
     TaskView,
 )
 from pipeline.console.parts import Parts
-from pipeline.console.view import breaches, case_view, sees_scores, task_view
+from pipeline.console.view import breaches, case_view, quality_view, sees_scores, task_view
 from pipeline.events import ReviewRequested
 from pipeline.events.values import Action
 from pipeline.policy.rules import length
 from pipeline.review.chain import verify
 from pipeline.review.people import GRANTS, Permission, Person
 from pipeline.review.port import Answer, Held, Refused
+from pipeline.review.quality import quality as measure
 
 T = TypeVar("T")
 
@@ -65,6 +68,7 @@ SeesQueues = Annotated[Person, Depends(needs(Permission.SEE_QUEUES))]
 SeesCases = Annotated[Person, Depends(needs(Permission.SEE_CASES))]
 Works = Annotated[Person, Depends(needs(Permission.WORK))]
 Moves = Annotated[Person, Depends(needs(Permission.MOVE))]
+SeesQuality = Annotated[Person, Depends(needs(Permission.SEE_QUALITY))]
 SeesLog = Annotated[Person, Depends(needs(Permission.SEE_LOG))]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -200,7 +204,8 @@ async def claim(request: Request, person: Works, wanted: Claim) -> CaseView | Re
     parts = parts_of(request)
     chosen = person.among(wanted.queues or parts.policy().queues)
     lead = person.may(Permission.ADJUDICATE)
-    held = await _in(lambda: parts.work.claim(person.id, chosen, parts.clock(), parts.times.lease, lead=lead))
+    shares = {name: queue.golden_share for name, queue in parts.policy().queues.items()}
+    held = await _in(lambda: parts.desk.claim(person.id, chosen, parts.clock(), lead=lead, golden=shares))
     return await _case(parts, person, held) if held else Response(status_code=204)
 
 
@@ -218,7 +223,7 @@ async def claim_task(request: Request, person: Works, task_id: UUID) -> CaseView
 async def held_case(request: Request, person: Works) -> CaseView | Response:
     """The case that one holds."""
     parts = parts_of(request)
-    held = await _in(lambda: parts.work.holding(person.id, parts.clock()))
+    held = await _in(lambda: parts.desk.holding(person.id, parts.clock()))
     return await _case(parts, person, held) if held else Response(status_code=204)
 
 
@@ -226,14 +231,14 @@ async def held_case(request: Request, person: Works) -> CaseView | Response:
 async def keep(request: Request, person: Works, lease_id: UUID) -> Kept:
     """The heartbeat of a lease."""
     parts = parts_of(request)
-    return Kept(until=await _in(lambda: parts.work.keep(person.id, lease_id, parts.clock(), parts.times.lease)))
+    return Kept(until=await _in(lambda: parts.desk.keep(person.id, lease_id, parts.clock())))
 
 
 @router.post("/work/{lease_id}/release", status_code=204)
 async def release(request: Request, person: Works, lease_id: UUID) -> None:
     """Give the case back."""
     parts = parts_of(request)
-    await _in(lambda: parts.work.release(person.id, lease_id))
+    await _in(lambda: parts.desk.release(person.id, lease_id))
 
 
 @router.post("/work/{lease_id}/skip", status_code=204)
@@ -241,7 +246,7 @@ async def skip(request: Request, person: Works, lease_id: UUID, said: Skip) -> N
     """Give the case back and do not get it again for a while."""
     parts = parts_of(request)
     away = timedelta(minutes=said.minutes)
-    await _in(lambda: parts.work.skip(person.id, lease_id, said.reason, parts.clock(), away))
+    await _in(lambda: parts.desk.skip(person.id, lease_id, said.reason, parts.clock(), away))
     await _log(parts, person, "skipped", str(lease_id), {"reason": said.reason})
 
 
@@ -249,8 +254,8 @@ async def skip(request: Request, person: Works, lease_id: UUID, said: Skip) -> N
 async def first(request: Request, person: Works, lease_id: UUID, said: First) -> CaseView:
     """What one thinks before seeing the scores; they are shown from then on."""
     parts = parts_of(request)
-    await _in(lambda: parts.work.first(person.id, lease_id, said.action, parts.clock()))
-    held = await _in(lambda: parts.work.holding(person.id, parts.clock()))
+    await _in(lambda: parts.desk.first(person.id, lease_id, said.action, parts.clock()))
+    held = await _in(lambda: parts.desk.holding(person.id, parts.clock()))
     if held is None:
         raise HTTPException(409, "Your lease has ended; the task went back to the queue.")
     return await _case(parts, person, held)
@@ -261,7 +266,7 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
     """Decide the case that one holds."""
     parts = parts_of(request)
     policy = parts.policy()
-    held = await _in(lambda: parts.work.holding(person.id, parts.clock()))
+    held = await _in(lambda: parts.desk.holding(person.id, parts.clock()))
     if held is None or held.lease_id != lease_id:
         raise HTTPException(409, "Your lease has ended; the task went back to the queue.")
     if _blind(parts, held.tasks[0].queue) and held.first is None:
@@ -280,7 +285,7 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
         harm=said.harm,
     )
     people = {name: queue.people for name, queue in policy.queues.items()}
-    done = await _in(lambda: parts.work.answer(person.id, lease_id, given, parts.clock(), parts.times.grace, people))
+    done = await _in(lambda: parts.desk.answer(person.id, lease_id, given, parts.clock(), people))
     detail = {"action": said.action, "harm": said.harm, "stands": done.stands, "swept": [str(t) for t in done.swept]}
     await _log(parts, person, "answered", held.tasks[0].media_id, detail)
     return AnsweredView(
@@ -292,7 +297,7 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
 async def undo(request: Request, person: Works, answer_id: UUID) -> CaseView:
     """Take an answer back, within the grace time."""
     parts = parts_of(request)
-    held = await _in(lambda: parts.work.undo(person.id, answer_id, parts.clock(), parts.times.lease))
+    held = await _in(lambda: parts.desk.undo(person.id, answer_id, parts.clock()))
     await _log(parts, person, "took back", held.tasks[0].media_id, {"answer": str(answer_id)})
     return await _case(parts, person, held)
 
@@ -340,6 +345,30 @@ async def task(request: Request, person: SeesCases, task_id: UUID) -> CaseView:
     found = await _visible(parts, person, task_id)
     await _log(parts, person, "saw", found.media_id, {"task": str(task_id)})
     return await _shown(parts, person, None, (found,))
+
+
+@router.post("/golden", status_code=204)
+async def golden(request: Request, person: Moves, said: GoldenIn) -> None:
+    """Use a decided task to measure how well people decide."""
+    parts = parts_of(request)
+    await _visible(parts, person, said.task_id)
+    await _in(lambda: parts.golden.add(said.task_id, Action(said.action), person.id, parts.clock()))
+    await _log(parts, person, "made golden", str(said.task_id), {"action": said.action})
+
+
+@router.get("/quality")
+async def quality(request: Request, person: SeesQuality, days: Annotated[int, Query(ge=1, le=365)] = 7) -> QualityView:
+    """How good the decisions are: of rules, families and queues by what people said; of people by golden tasks."""
+    parts = parts_of(request)
+    since = parts.clock() - timedelta(days=days)
+
+    def look() -> QualityView:
+        mine = (each for each in parts.work.reviewed(since) if person.sees(each[2]))
+        known = [each for each in parts.golden.answered(since) if person.sees(each.queue)]
+        blind = [each for each in parts.work.blind(since) if person.sees(each.queue)]
+        return quality_view(measure(mine, known, blind, parts.work.overturned(since)))
+
+    return await _in(look)
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------

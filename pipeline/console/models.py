@@ -309,6 +309,43 @@ class Done(Model):
     tasks: int
 
 
+class GoldenIn(Model):
+    """A decided task and its right answer."""
+
+    task_id: UUID
+    action: FinalAction
+
+
+class ShareView(Model):
+    """`hits` of `count`, with a 95 % interval; no value where there is nothing to count."""
+
+    hits: int
+    count: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class LineView(Model):
+    """One rule, family or queue."""
+
+    name: str
+    precision: ShareView
+    recall: ShareView
+
+
+class QualityView(Model):
+    """How good the decisions are. Recall is among what was reviewed: of the rest nothing is known."""
+
+    reviewed: int
+    rules: list[LineView]
+    families: list[LineView]
+    queues: list[LineView]
+    golden: list[LineView]
+    changed: ShareView
+    overturned: ShareView
+
+
 class ExposureIn(Model):
     """For how long something was looked at."""
 

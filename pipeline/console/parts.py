@@ -10,10 +10,12 @@ from pipeline.console.guard import RateLimit, Signer
 from pipeline.console.oidc import Provider
 from pipeline.console.pages import Pages
 from pipeline.console.shelf import Shelf
+from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.people import People
 from pipeline.ledger.work import Work
 from pipeline.policy.rules import Policy
+from pipeline.review.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Parts:
     Args:
         ledger: decisions and outcomes.
         work: leases, answers, the audit log.
+        golden: tasks whose answer is known.
+        desk: both, as reviewers meet them.
         people: accounts and sessions.
         policy: the policy in force, asked for at each request.
         signer: signs links to media; its secret also makes CSRF tokens.
@@ -50,6 +54,8 @@ class Parts:
 
     ledger: Ledger
     work: Work
+    golden: Golden
+    desk: Desk
     people: People
     policy: Callable[[], Policy]
     signer: Signer

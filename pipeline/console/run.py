@@ -25,11 +25,13 @@ from pipeline.decode.port import DecodeBudget
 from pipeline.errors import ConfigError, Reason, Stage, Transient
 from pipeline.fetch.factory import from_settings as fetch_from_settings
 from pipeline.kafka import client_config
+from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.people import People
 from pipeline.ledger.work import Work
 from pipeline.policy.file import load
 from pipeline.policy.rules import Policy
+from pipeline.review.desk import Desk
 from pipeline.review.relay import gather, relay
 from pipeline.settings import Settings
 
@@ -56,16 +58,20 @@ async def open_parts(settings: Settings, policy: Callable[[], Policy]) -> AsyncI
         decode = await opened.enter_async_context(DecodePool(1, DecodeBudget(max_side=settings.decode_max_side)))
         shelf = Shelf(fetch, decode)
         opened.push_async_callback(shelf.close)
+        times = Times(
+            lease=timedelta(seconds=settings.console_lease_seconds),
+            grace=timedelta(seconds=settings.console_grace_seconds),
+        )
+        work, golden = Work(ledger), Golden(ledger)
         yield Parts(
             ledger=ledger,
-            work=Work(ledger),
+            work=work,
+            golden=golden,
+            desk=Desk(work, golden, times.lease, times.grace),
             people=People(ledger),
             policy=policy,
             signer=Signer(secret),
-            times=Times(
-                lease=timedelta(seconds=settings.console_lease_seconds),
-                grace=timedelta(seconds=settings.console_grace_seconds),
-            ),
+            times=times,
             clock=lambda: datetime.now(UTC),
             https=settings.console_url.startswith("https:"),
             limit=RateLimit(burst=200, per_second=50),

@@ -12,10 +12,13 @@ from pipeline.console.models import (
     EvidenceView,
     HarmView,
     HitView,
+    LineView,
     MatchView,
     MediaView,
     PastView,
     ProvenanceView,
+    QualityView,
+    ShareView,
     SignalView,
     TaskView,
 )
@@ -25,6 +28,7 @@ from pipeline.policy.rules import Policy
 from pipeline.provenance.contradictions import contradictions
 from pipeline.report.words import CREDENTIALS, sureness
 from pipeline.review.port import Held
+from pipeline.review.quality import Line, Quality, Share
 
 _WARN_FROM = 4
 """Severity from which a class is announced before it is shown."""
@@ -105,6 +109,26 @@ def task_view(task: ReviewRequested, hidden: bool = False) -> TaskView:
         clock=task.clock,
         provisional=task.provisional,
         reasons=[] if hidden else list(task.reasons),
+    )
+
+
+def quality_view(found: Quality) -> QualityView:
+    """The measures as the API gives them."""
+
+    def shown(each: Share) -> ShareView:
+        return ShareView(hits=each.hits, count=each.count, value=each.value, low=each.low, high=each.high)
+
+    def lines(each: Iterable[Line]) -> list[LineView]:
+        return [LineView(name=line.name, precision=shown(line.precision), recall=shown(line.recall)) for line in each]
+
+    return QualityView(
+        reviewed=found.reviewed,
+        rules=lines(found.rules),
+        families=lines(found.families),
+        queues=lines(found.queues),
+        golden=lines(found.golden),
+        changed=shown(found.changed),
+        overturned=shown(found.overturned),
     )
 
 

@@ -18,17 +18,17 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, s
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Stage
-from pipeline.events import MediaEnforced, ReviewDecided, ReviewRequested
+from pipeline.events import MediaDecided, MediaEnforced, ReviewDecided, ReviewRequested
 from pipeline.events.codec import encode
 from pipeline.events.ids import review_id
-from pipeline.events.values import Action, FrameHash
+from pipeline.events.values import Action, FrameHash, RequestKind
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
-from pipeline.ledger.tables import hashes, outcomes, tasks, uploads
+from pipeline.ledger.tables import decisions, hashes, outcomes, reviews, tasks, uploads
 from pipeline.ledger.work_tables import audit_log, looks, outbox, skips, work
 from pipeline.review.chain import GENESIS, Entry, digest
 from pipeline.review.gather import Waiting
-from pipeline.review.port import Answer, Answered, Given, Held, QueueState, Refused, Stands, stands
+from pipeline.review.port import Answer, Answered, Given, Held, Looked, QueueState, Refused, Stands, stands
 from pipeline.topology import REVIEW_DECIDED
 
 _CHAIN_LOCK = 0x756E6D61736B + 7
@@ -39,6 +39,8 @@ _MOST_URGENT = 500
 
 _requested = msgspec.json.Decoder(ReviewRequested)
 _frames = msgspec.json.Decoder(tuple[FrameHash, ...])
+_decided = msgspec.json.Decoder(MediaDecided)
+_reviewed = msgspec.json.Decoder(ReviewDecided)
 _enforced = msgspec.json.Decoder(MediaEnforced)
 _t, _w, _u = tasks.c, work.c, uploads.c
 
@@ -348,6 +350,45 @@ class Work:
         with self._ledger.reading(Stage.SETTLE) as connection:
             return tuple(_enforced.decode(row) for row in connection.execute(query).scalars())
 
+    def reviewed(self, since: datetime) -> Iterator[tuple[MediaDecided, ReviewDecided, str]]:
+        """(decision, the review that stands, the queue) of everything that was reviewed since then, streamed."""
+        r, d = reviews.c, decisions.c
+        query = (
+            select(d.event.label("decided"), r.event, _t.queue)
+            .select_from(
+                reviews.join(tasks, _t.task_id == r.task_id).join(
+                    decisions, and_(d.media_id == r.media_id, d.round == r.round)
+                )
+            )
+            .where(r.decided_at >= since)
+            .order_by(r.decided_at, r.task_id)
+        )
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            for row in connection.execution_options(yield_per=500).execute(query):
+                yield _decided.decode(row.decided), _reviewed.decode(row.event), row.queue
+
+    def overturned(self, since: datetime) -> tuple[int, int]:
+        """(milder than before, all) of the appeals that people decided since then."""
+        milder = every = 0
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            for row in connection.execute(_APPEALED, {"since": since}):
+                task = _requested.decode(row.event)
+                if task.request is not None and task.request.kind is RequestKind.APPEAL:
+                    every += 1
+                    milder += Action(row.action).strength < task.provisional.strength
+        return milder, every
+
+    def blind(self, since: datetime) -> tuple[Looked, ...]:
+        """Answers that were asked for before the scores were shown."""
+        a = looks.c
+        query = (
+            select(_t.queue, a.first_action, a.action)
+            .select_from(looks.join(tasks, a.task_id == _t.task_id))
+            .where(a.at >= since, a.first_action.is_not(None), a.undone_at.is_(None))
+        )
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            return tuple(Looked(row[0], Action(row[1]), Action(row[2])) for row in connection.execute(query))
+
     # --- the audit log --------------------------------------------------------------------------------------------
 
     def log(self, at: datetime, actor: str, verb: str, subject: str, detail: Mapping[str, object]) -> Entry:
@@ -479,6 +520,11 @@ class Work:
 _NO_LEASE: dict[str, object] = dict.fromkeys(("lease_id", "leased_by", "leased_at", "leased_until", "first_action"))
 _ORDER = (_t.start_by, _t.priority.desc(), _t.task_id)
 _HELD_BY = select(_w.lease_id).where(_w.leased_by == bindparam("who"), _w.leased_until > bindparam("now")).limit(1)
+_APPEALED = (
+    select(_t.event, reviews.c.action)
+    .select_from(reviews.join(tasks, _t.task_id == reviews.c.task_id))
+    .where(reviews.c.decided_at >= bindparam("since"), _t.round > 1)
+)
 _LAST_ENTRY = select(audit_log.c.seq, audit_log.c.digest).order_by(audit_log.c.seq.desc()).limit(1)
 
 

@@ -9,7 +9,7 @@ audit_log             who did and saw what, chained
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, Table, Text, Uuid
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
 
 from pipeline.ledger.tables import Utc, metadata
 
@@ -86,6 +86,32 @@ audit_log = Table(
     Column("digest", Text, nullable=False),
     Index(None, "subject"),
     Index(None, "actor", "at"),
+)
+
+golden = Table(
+    "golden",
+    metadata,
+    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
+    Column("queue", Text, nullable=False),
+    Column("action", Text, nullable=False, comment="the right answer"),
+    Column("added_by", Text, nullable=False),
+    Column("added_at", Utc, nullable=False),
+    Index(None, "queue"),
+)
+
+golden_looks = Table(
+    "golden_looks",
+    metadata,
+    Column("lease_id", Uuid, primary_key=True),
+    Column("task_id", Uuid, ForeignKey("golden.task_id"), nullable=False),
+    Column("reviewer_id", Text, nullable=False),
+    Column("leased_at", Utc, nullable=False),
+    Column("leased_until", Utc, nullable=False),
+    Column("first_action", Text),
+    Column("action", Text, comment="null until answered; released or ended ones are removed"),
+    Column("at", Utc),
+    UniqueConstraint("task_id", "reviewer_id"),
+    Index(None, "reviewer_id"),
 )
 
 accounts = Table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from pipeline.errors import UnmaskError
@@ -84,6 +85,24 @@ class Given:
     reviewer_id: str
     action: Action
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One answer to a blind question: what was said before and after the scores were seen."""
+
+    queue: str
+    first: Action
+    final: Action
+
+
+class GoldenLook(NamedTuple):
+    """What somebody answered to a task whose answer is known."""
+
+    queue: str
+    reviewer_id: str
+    right: Action
+    said: Action
 
 
 def stands(answers: tuple[Given, ...], people: int) -> Stands:
