@@ -42,6 +42,7 @@ def facts_of(request: SubjectRequested, match: SubjectMatch, now: datetime) -> R
         harm=request.harm,
         jurisdiction=request.jurisdiction,
         near_copy=match.copied,
+        statement=request.statement,
     )
 
 
@@ -80,7 +81,19 @@ def heeded(decided: MediaDecided, before: Standing, policy: Policy) -> MediaDeci
 
 
 def _decided(judged: MediaDecided, before: Standing, policy: Policy) -> MediaDecided:
-    return msgspec.structs.replace(judged, decision=floored(decide(case_of(judged), policy), before))
+    appeal = judged.request is not None and judged.request.kind is RequestKind.APPEAL
+    again = _asked_again(before.decided, judged.decided_at) if appeal else None
+    return msgspec.structs.replace(judged, decision=floored(decide(case_of(judged), policy), before, appeal, again))
+
+
+def _asked_again(last: MediaDecided, now: datetime) -> ReviewNeed | None:
+    """The review that was asked for the last time, with as much time as then."""
+    asked = last.decision.review
+    if asked is None:
+        return None
+    later = now - last.decided_at
+    start_by = asked.start_by + later if asked.start_by else None
+    return msgspec.structs.replace(asked, deadline=asked.deadline + later, start_by=start_by, clock=None)
 
 
 def _revokes(request: RequestFacts) -> bool:
@@ -94,10 +107,11 @@ def _without_consent(upload: MediaUploaded) -> MediaUploaded:
     return msgspec.structs.replace(upload, consent=msgspec.structs.replace(upload.consent, revoked=True))
 
 
-def floored(decision: Decision, before: Standing) -> Decision:
+def floored(decision: Decision, before: Standing, appeal: bool = False, again: ReviewNeed | None = None) -> Decision:
     """The decision, but nowhere milder than what is in force, and with the review that was asked for before.
 
-    What was removed stays so without a review: to bring it back takes an appeal, which is a round of its own.
+    What was removed stays so without a review; only an appeal has a person look at it again. `again`: who looks at an appeal
+    that the policy has no queue for.
     """
     force = before.in_force
     everywhere = _stricter(_at(decision, None), _at(force, None))
@@ -109,7 +123,7 @@ def floored(decision: Decision, before: Standing) -> Decision:
         action=everywhere.action,
         label=everywhere.label,
         reasons=everywhere.reasons,
-        review=None if removed else _sooner(decision.review, waiting),
+        review=None if removed and not appeal else _sooner(decision.review or again, waiting),
         regional=regional,
     )
 

@@ -15,10 +15,13 @@ from pipeline.console.guard import csrf_token
 from pipeline.console.models import (
     AnsweredView,
     AnswerIn,
+    Appealed,
+    AppealIn,
     Assign,
     CaseView,
     ChainView,
     Claim,
+    DecideIn,
     Done,
     Escalate,
     Exposure,
@@ -38,13 +41,15 @@ from pipeline.console.models import (
 )
 from pipeline.console.parts import Parts
 from pipeline.console.view import breaches, case_view, quality_view, sees_scores, task_view
-from pipeline.events import ReviewRequested
-from pipeline.events.values import Action
+from pipeline.events import ReviewRequested, SubjectRequested
+from pipeline.events.codec import encode
+from pipeline.events.values import Action, RequestKind
 from pipeline.policy.rules import length
 from pipeline.review.chain import verify
 from pipeline.review.people import GRANTS, Permission, Person
 from pipeline.review.port import Answer, Held, Refused
 from pipeline.review.quality import quality as measure
+from pipeline.topology import SUBJECT_REQUESTED
 
 T = TypeVar("T")
 
@@ -69,6 +74,7 @@ SeesCases = Annotated[Person, Depends(needs(Permission.SEE_CASES))]
 Works = Annotated[Person, Depends(needs(Permission.WORK))]
 Moves = Annotated[Person, Depends(needs(Permission.MOVE))]
 SeesQuality = Annotated[Person, Depends(needs(Permission.SEE_QUALITY))]
+Appeals = Annotated[Person, Depends(needs(Permission.APPEAL))]
 SeesLog = Annotated[Person, Depends(needs(Permission.SEE_LOG))]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -326,6 +332,20 @@ async def hold(request: Request, person: Moves, said: Hold) -> Done:
     return Done(tasks=count)
 
 
+@router.post("/tasks/decide")
+async def decide(request: Request, person: Moves, said: DecideIn) -> Done:
+    """Decide open tasks at once; those that somebody holds are left out."""
+    parts = parts_of(request)
+    await _all_visible(parts, person, said.task_ids)
+    if said.action is not Action.ALLOW and not said.reason.strip():
+        raise HTTPException(422, "A restriction needs a reason.")
+    given = Answer(action=Action(said.action), reason=said.reason)
+    done = await _in(lambda: parts.work.decide(person.id, said.task_ids, given, parts.clock(), parts.times.grace))
+    detail = {"action": said.action, "reason": said.reason, "tasks": [str(task_id) for task_id in done.swept]}
+    await _log(parts, person, "decided at once", f"{len(done.swept)} tasks", detail)
+    return Done(tasks=len(done.swept))
+
+
 @router.post("/tasks/escalate")
 async def escalate(request: Request, person: Works, said: Escalate) -> Done:
     """Move tasks to another queue."""
@@ -345,6 +365,24 @@ async def task(request: Request, person: SeesCases, task_id: UUID) -> CaseView:
     found = await _visible(parts, person, task_id)
     await _log(parts, person, "saw", found.media_id, {"task": str(task_id)})
     return await _shown(parts, person, None, (found,))
+
+
+@router.post("/appeals", status_code=202)
+async def appeal(request: Request, person: Appeals, said: AppealIn) -> Appealed:
+    """An uploader wants another person to look. The same `request_id` again is the same appeal."""
+    parts = parts_of(request)
+    if await _in(lambda: parts.ledger.outcome(said.media_id)) is None:
+        raise HTTPException(404, "Nothing was decided on such an upload.")
+    asked = SubjectRequested(
+        request_id=said.request_id,
+        kind=RequestKind.APPEAL,
+        received_at=parts.clock(),
+        media_id=said.media_id,
+        statement=said.statement,
+    )
+    await _in(lambda: parts.work.post(SUBJECT_REQUESTED, said.media_id, encode(asked), parts.clock()))
+    await _log(parts, person, "passed on an appeal", said.media_id, {"request": said.request_id})
+    return Appealed(request_id=said.request_id)
 
 
 @router.post("/golden", status_code=204)

@@ -303,10 +303,31 @@ class Escalate(Tasks):
     queue: Name
 
 
+class DecideIn(Tasks):
+    """One answer to all of them."""
+
+    action: FinalAction
+    reason: Text = ""
+
+
 class Done(Model):
     """How many of them it was."""
 
     tasks: int
+
+
+class AppealIn(Model):
+    """An uploader's appeal, as a platform passes it on."""
+
+    request_id: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    media_id: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    statement: Annotated[str, Field(max_length=5000, pattern=r"^[^\x00]*$")] = ""
+
+
+class Appealed(Model):
+    """It will be answered on `subject.answered`."""
+
+    request_id: str
 
 
 class GoldenIn(Model):

@@ -23,7 +23,17 @@ from pipeline.console.models import (
     TaskView,
 )
 from pipeline.events import MediaDecided, MediaEnforced, OutcomeStatus, ReviewRequested
-from pipeline.events.values import Consent, Credentials, Evidence, Match, MediaFacts, RequestFacts, RuleHit, Signal
+from pipeline.events.values import (
+    Consent,
+    Credentials,
+    Evidence,
+    Match,
+    MediaFacts,
+    RequestFacts,
+    RequestKind,
+    RuleHit,
+    Signal,
+)
 from pipeline.policy.rules import Policy
 from pipeline.provenance.contradictions import contradictions
 from pipeline.report.words import CREDENTIALS, sureness
@@ -150,10 +160,18 @@ def consent_in_words(consent: Consent | None) -> str:
 
 def request_in_words(request: RequestFacts) -> str:
     """What the person shown asks for."""
-    what = {"removal": "asks for its removal", "consent_revoked": "has revoked the consent to it"}[request.kind.value]
+    when = f"({request.received_at:%d %B %Y %H:%M} UTC)"
+    if request.kind is RequestKind.APPEAL:
+        said = f": “{request.statement}”" if request.statement else "."
+        return f"The uploader appeals {when}{said}"
+    what = {
+        RequestKind.REMOVAL: "asks for its removal",
+        RequestKind.CONSENT_REVOKED: "has revoked the consent to it",
+    }[request.kind]
     harm = f" as {request.harm.replace('-', ' ')}" if request.harm else ""
     copy = "; this is a copy of what the request names" if request.near_copy else ""
-    return f"A person shown {what}{harm} ({request.received_at:%d %B %Y %H:%M} UTC){copy}."
+    said = f" “{request.statement}”" if request.statement else ""
+    return f"A person shown {what}{harm} {when}{copy}.{said}"
 
 
 def sees_scores(queue_blind: bool, first: object | None) -> bool:

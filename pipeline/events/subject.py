@@ -1,4 +1,5 @@
-"""`subject.requested` and `subject.answered`: what the person shown asks for, and what came of it.
+"""`subject.requested` and `subject.answered`: what the person shown, or an uploader who appeals, asks for, and what came
+of it.
 
 Who asks stays with the platform: neither record has room for it.
 """
@@ -36,7 +37,7 @@ class SubjectRequested(Struct, frozen=True, tag_field="schema", tag="subject.req
     Exactly one of `media_id` and `consent_reference` says what it is about: an upload with its copies, or every upload
     that carried that reference, with theirs. `received_at`: when the request reached the platform; legal clocks start
     there, or when Unmask reads it if that is earlier. `harm`: what the person calls it, in the policy's words.
-    `jurisdiction`: whose law the person invokes.
+    `jurisdiction`: whose law the person invokes. `statement`: why, for reviewers. An appeal names an upload.
     """
 
     request_id: RequestId
@@ -46,11 +47,14 @@ class SubjectRequested(Struct, frozen=True, tag_field="schema", tag="subject.req
     consent_reference: ConsentReference | None = None
     jurisdiction: Region | None = None
     harm: Annotated[str, Meta(max_length=40, pattern=NO_CONTROLS)] = ""
+    statement: Annotated[str, Meta(max_length=5000)] = ""
 
     def __post_init__(self) -> None:
         check_moment("received_at", self.received_at)
         if (self.media_id is None) == (self.consent_reference is None):
             raise ValueError("exactly one of `media_id` and `consent_reference` is needed")
+        if self.kind is RequestKind.APPEAL and self.media_id is None:
+            raise ValueError("an appeal is about one upload: it needs `media_id`")
 
 
 class AnswerStatus(StrEnum):

@@ -337,18 +337,22 @@ class Failure(Struct, frozen=True):
 
 
 class RequestKind(StrEnum):
-    """What a person shown asks for. `removal`: take it down. `consent_revoked`: what I agreed to is no longer so."""
+    """What somebody asks for. `removal`: the person shown wants it taken down. `consent_revoked`: what they agreed to is no
+    longer so. `appeal`: the uploader wants another person to look at what was decided."""
 
     REMOVAL = "removal"
     CONSENT_REVOKED = "consent_revoked"
+    APPEAL = "appeal"
 
 
 class RequestFacts(Struct, frozen=True):
-    """A request by the person shown, as rules and reviewers see it; who asks stays with the platform.
+    """A request by the person shown, or the uploader's appeal, as rules and reviewers see it; who asks stays with the
+    platform.
 
     `received_at`: when the valid request reached the platform: legal clocks start there. `harm`: what the person calls
     it, in the policy's words (`intimate-imagery`); empty when not said. `jurisdiction`: whose law the person invokes.
-    `near_copy`: the request named another upload, of which this one is a copy.
+    `near_copy`: the request named another upload, of which this one is a copy. `statement`: why, in the words of who asks;
+    reviewers alone see it.
     """
 
     request_id: RequestId
@@ -357,6 +361,7 @@ class RequestFacts(Struct, frozen=True):
     harm: Annotated[str, Meta(max_length=40)] = ""
     jurisdiction: Region | None = None
     near_copy: bool = False
+    statement: Annotated[str, Meta(max_length=5000)] = ""
 
 
 class MediaKind(StrEnum):

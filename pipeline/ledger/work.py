@@ -70,7 +70,9 @@ class Work:
                 best = min(filter(None, (self._next(connection, q, reviewer, now, lead) for q in wanted)), default=None)
                 if best is None:
                     return None
-                if self._still(connection, reviewer, best[-1], now, lead):
+                if self._own_decision(connection, reviewer, best[-1]):
+                    self._bar(connection, best[-1], reviewer, now, None, "an appeal against one's own decision")
+                elif self._still(connection, reviewer, best[-1], now, lead):
                     return self._lease(connection, reviewer, best[-1], now, lease, lead)
 
     def claim_task(self, reviewer: str, task_id: UUID, now: datetime, lease: timedelta, *, lead: bool = False) -> Held:
@@ -81,6 +83,8 @@ class Work:
                 self._let_go(connection, held[0])
             query = _claimable(reviewer, now, lead).where(_t.task_id == task_id)
             there = connection.execute(self._locked(query)).first() is not None
+            if there and self._own_decision(connection, reviewer, task_id):
+                raise Refused("This is an appeal against your own decision: somebody else has to look.")
             if not there or not self._still(connection, reviewer, task_id, now, lead):
                 raise Refused("Somebody else has this task, or it is decided.")
             return self._lease(connection, reviewer, task_id, now, lease, lead)
@@ -187,31 +191,60 @@ class Work:
         Raises:
             Refused: the lease has ended.
         """
-        answer_id = uuid4()
         with self._ledger.writing(Stage.SETTLE) as connection:
             ids = self._mine(connection, reviewer, lease_id, now)
-            lease = connection.execute(
-                select(_w.leased_at, _w.first_action).where(_w.lease_id == lease_id).limit(1)
-            ).one()
-            requested = [_requested.decode(row) for row in connection.execute(_events(ids)).scalars()]
-            seconds = max(0, round((now - lease.leased_at).total_seconds()))
-            outcome = Stands.SETTLED
-            for task in requested:
-                review = _review(task, reviewer, answer, now)
-                row = {"answer_id": answer_id, "task_id": task.task_id, "reviewer_id": reviewer, "at": now}
-                row |= {"action": answer.action.value, "first_action": lease.first_action}
-                connection.execute(
-                    insert(looks), row | {"seconds": seconds, "event": encode(review).decode(), "undone_at": None}
-                )
-                result = stands(self._given(connection, task.task_id), people.get(task.queue, 1))
-                outcome = max(outcome, result, key=list(Stands).index)
-                if result is Stands.SETTLED:
-                    self._post(connection, answer_id, review, now, now + grace)
-                waiting = {"answered_at": now if result is Stands.SETTLED else None}
-                lead = {"needs_lead": int(result is Stands.DISPUTED)}
-                chosen = update(work).where(_w.task_id == task.task_id)
-                connection.execute(chosen.values(_NO_LEASE | waiting | lead))
-        return Answered(answer_id, outcome, tuple(task.task_id for task in requested), now + grace)
+            return self._answer(connection, reviewer, ids, answer, now, grace, people)
+
+    def decide(
+        self, reviewer: str, task_ids: Iterable[UUID], answer: Answer, now: datetime, grace: timedelta
+    ) -> Answered:
+        """One answer to many open tasks at once, by a lead: nobody has to agree. What somebody holds is left out, and
+        what this person must not decide. Raises Refused when nothing is left."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            free = _claimable(reviewer, now, lead=True).where(_t.task_id.in_(tuple(task_ids)))
+            found = [row.task_id for row in connection.execute(self._locked(free))]
+            ids = [
+                each
+                for each in found
+                if self._still(connection, reviewer, each, now, lead=True)
+                and not self._own_decision(connection, reviewer, each)
+            ]
+            if not ids:
+                raise Refused("None of them can be decided now: somebody holds them, or they are decided.")
+            self._take(connection, reviewer, ids, now, timedelta(minutes=1))
+            return self._answer(connection, reviewer, ids, answer, now, grace, {})
+
+    def _answer(
+        self,
+        connection: Connection,
+        reviewer: str,
+        ids: Sequence[UUID],
+        answer: Answer,
+        now: datetime,
+        grace: timedelta,
+        people: Mapping[str, int],
+    ) -> Answered:
+        answer_id = uuid4()
+        lease = connection.execute(select(_w.leased_at, _w.first_action).where(_w.task_id == ids[0])).one()
+        rows = connection.execute(select(_t.event, _t.queue).where(_t.task_id.in_(ids)).order_by(*_ORDER)).all()
+        seconds = max(0, round((now - lease.leased_at).total_seconds() / len(rows)))
+        outcome = Stands.SETTLED
+        swept = []
+        for event, queue in rows:
+            task = _requested.decode(event)
+            review = _review(task, reviewer, answer, now)
+            row = {"answer_id": answer_id, "task_id": task.task_id, "reviewer_id": reviewer, "at": now}
+            row |= {"action": answer.action.value, "first_action": lease.first_action, "seconds": seconds}
+            connection.execute(insert(looks), row | {"event": encode(review).decode(), "undone_at": None})
+            result = stands(self._given(connection, task.task_id), people.get(queue, 1))
+            outcome = max(outcome, result, key=list(Stands).index)
+            if result is Stands.SETTLED:
+                self._post(connection, answer_id, review, now, now + grace)
+            waiting = {"answered_at": now if result is Stands.SETTLED else None}
+            lead = {"needs_lead": int(result is Stands.DISPUTED)}
+            connection.execute(update(work).where(_w.task_id == task.task_id).values(_NO_LEASE | waiting | lead))
+            swept.append(task.task_id)
+        return Answered(answer_id, outcome, tuple(swept), now + grace)
 
     def undo(self, reviewer: str, answer_id: UUID, now: datetime, lease: timedelta) -> Held:
         """Take an answer back and hold its case again. Raises Refused when it is published or somebody has answered."""
@@ -254,6 +287,14 @@ class Work:
         with self._ledger.writing(Stage.SETTLE) as connection:
             chosen = (outbox.c.outbox_id.in_(tuple(ids)), outbox.c.sent_at.is_(None))
             connection.execute(update(outbox).where(*chosen).values(sent_at=now))
+
+    def post(self, topic: str, key: str, value: bytes, now: datetime) -> UUID:
+        """Have a record published, as soon as can be."""
+        outbox_id = uuid4()
+        row = {"outbox_id": outbox_id, "answer_id": outbox_id, "topic": topic, "key": key, "value": value}
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            connection.execute(insert(outbox), row | {"created_at": now, "not_before": now, "sent_at": None})
+        return outbox_id
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -423,6 +464,16 @@ class Work:
         row = connection.execute(self._locked(query)).first()
         return None if row is None else (row.start_by or row.deadline, -row.priority, str(row.task_id), row.task_id)
 
+    def _own_decision(self, connection: Connection, reviewer: str, task_id: UUID) -> bool:
+        """Whether it is an appeal, and this person has decided on the upload before."""
+        event = connection.execute(select(_t.event).where(_t.task_id == task_id)).scalar_one()
+        task = _requested.decode(event)
+        if task.request is None or task.request.kind is not RequestKind.APPEAL:
+            return False
+        r = reviews.c
+        mine = select(r.task_id).where(r.media_id == task.media_id, r.reviewer_id == reviewer, r.round < task.round)
+        return connection.execute(mine.limit(1)).first() is not None
+
     def _still(self, connection: Connection, reviewer: str, task_id: UUID, now: datetime, lead: bool) -> bool:
         """Whether a task whose row is locked now may be taken. The query that found it may have read its lease before
         another transaction, which held the lock until now, wrote it."""
@@ -526,10 +577,6 @@ _APPEALED = (
     .where(reviews.c.decided_at >= bindparam("since"), _t.round > 1)
 )
 _LAST_ENTRY = select(audit_log.c.seq, audit_log.c.digest).order_by(audit_log.c.seq.desc()).limit(1)
-
-
-def _events(ids: Sequence[UUID]) -> Any:
-    return select(_t.event).where(_t.task_id.in_(ids)).order_by(*_ORDER)
 
 
 def _claimable(reviewer: str, now: datetime, lead: bool) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.events import SubjectRequested
 from pipeline.events.subject import SubjectMatch
-from pipeline.events.values import FrameHash
+from pipeline.events.values import FrameHash, RequestKind
 from pipeline.match.banks import QUERY_SHARE, THRESHOLD
 from pipeline.match.index import SCANNED, Near
 from pipeline.match.pdq import BITS, LEAST_QUALITY
@@ -79,6 +79,8 @@ def concerned(request: SubjectRequested, uploads: Uploads, *, since: datetime, m
     meant = uploads.uploads_meant(request)
     why = SubjectMatch.NAMED if request.consent_reference is None else SubjectMatch.SAME_CONSENT
     found = dict.fromkeys(meant, why)
+    if request.kind is RequestKind.APPEAL:  # the uploader speaks for one upload, not for copies by others
+        return Concerned(found)
     contents = uploads.contents_of(meant)
     distances = {content.sha256: -1 for content in contents}
     distances = alike(contents, uploads.contents_since(since)) | distances

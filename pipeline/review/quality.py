@@ -1,4 +1,4 @@
-"""How good the decisions are: of the machine by what people say, of people by golden tasks and by what others say. Pure.
+"""How good the decisions are: the machine's by what people say, people's by golden tasks and appeals. Pure.
 
 Precision is known of what was reviewed, and says nothing of the rest. Recall is among reviewed uploads only: what
 neither a rule nor a person suspected is not in it. Both stand with their counts and 95 % intervals.
@@ -41,8 +41,8 @@ def share(hits: int, count: int) -> Share:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One rule, family or queue. `precision`: of those it asked for, how many a person restricted (families: confirmed).
-    `recall`: of those that people restricted (confirmed), how many it had asked for."""
+    """One rule, family or queue. `precision`: of what it asked about, how much a person restricted (families: confirmed).
+    `recall`: of what people restricted (confirmed), how much it had asked about."""
 
     name: str
     precision: Share
@@ -51,8 +51,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a lead looks at. `changed`: answers that changed once the scores were seen. `overturned`: of appeals, how many
-    ended milder than before."""
+    """What a lead looks at. `changed`: answers that changed once the scores were seen. `overturned`: of appeals,
+    how many ended milder than before."""
 
     rules: tuple[Line, ...]
     families: tuple[Line, ...]

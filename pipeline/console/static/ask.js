@@ -1,6 +1,6 @@
 // A small question in a dialog; answers with what was filled in, or null.
 
-import { fill, h } from "./dom.js";
+import { h } from "./dom.js";
 
 export function ask(title, fields, yes = "Do it") {
   return new Promise((resolve) => {
@@ -16,4 +16,3 @@ export function ask(title, fields, yes = "Do it") {
   });
 }
 
-export { fill };
