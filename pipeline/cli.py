@@ -7,6 +7,7 @@ something.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 import signal
 import sys
@@ -153,6 +154,7 @@ def stack_up(
     ),
     kafka_nodes: Annotated[int, typer.Option(min=1, max=3, help="1 or 3.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Worker processes.")] = 1,
+    console: Annotated[bool, typer.Option(help="The review console too.")] = True,
     media_root: Annotated[list[Path] | None, typer.Option(help="A folder that `file:` URIs may be read from.")] = None,
     triton_url: Annotated[str | None, typer.Option(help="gRPC address of a Triton that runs already.")] = None,
 ) -> None:
@@ -160,7 +162,8 @@ def stack_up(
     from pipeline.show import listening_table
     from pipeline.stack.up import Stack
 
-    options = _stack_options(broker, kafka_nodes, workers, tuple(media_root or ()), triton_url)
+    chosen = _stack_options(broker, kafka_nodes, workers, tuple(media_root or ()), triton_url)
+    options = dataclasses.replace(chosen, console=console)
     for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(ending, signal.default_int_handler)
     with err.status("starting") as status:

@@ -110,8 +110,8 @@ def _without_consent(upload: MediaUploaded) -> MediaUploaded:
 def floored(decision: Decision, before: Standing, appeal: bool = False, again: ReviewNeed | None = None) -> Decision:
     """The decision, but nowhere milder than what is in force, and with the review that was asked for before.
 
-    What was removed stays so without a review; only an appeal has a person look at it again. `again`: who looks at an appeal
-    that the policy has no queue for.
+    What was removed stays so without a review; only an appeal has a person look at it again. `again`: who looks at an
+    appeal that the policy has no queue for.
     """
     force = before.in_force
     everywhere = _stricter(_at(decision, None), _at(force, None))

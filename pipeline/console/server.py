@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
+
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
 
 from pipeline import VERSION
@@ -30,6 +32,15 @@ def console(parts: Parts) -> FastAPI:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecureHeaders, https=parts.https)
+
+    @app.get("/livez", include_in_schema=False)
+    async def alive() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    @app.get("/readyz", include_in_schema=False)
+    async def ready() -> PlainTextResponse:
+        await to_thread(parts.ledger.check)
+        return PlainTextResponse("ok")
 
     @app.exception_handler(Transient)
     async def later(_: Request, trouble: Transient) -> JSONResponse:

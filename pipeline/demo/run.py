@@ -18,6 +18,7 @@ from rich.table import Table
 
 from pipeline.audit import AuditReport
 from pipeline.audit_facts import run_audit
+from pipeline.console.accounts import make_account
 from pipeline.decode.pool import DecodePool
 from pipeline.decode.port import DecodeBudget
 from pipeline.demo.samples import Sample, make_samples
@@ -26,10 +27,12 @@ from pipeline.events.codec import MalformedEvent, decode
 from pipeline.events.values import Action
 from pipeline.kafka import ClientConfig, client_config
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.people import People
 from pipeline.models.build import build
 from pipeline.policy.file import Policy, load
 from pipeline.publish import send
 from pipeline.report.make import make_report
+from pipeline.review.people import EVERY_QUEUE, Person, Role
 from pipeline.settings import Settings
 from pipeline.show import action, audit_tables, listening_table
 from pipeline.stack.up import Stack, StackOptions
@@ -132,6 +135,7 @@ def run_demo(settings: Settings, broker: str, *, keep: bool, console: Console) -
             kafka_data=place / "kafka",
             media_roots=(place / "media",),
             database_url=f"sqlite:///{place / 'ledger.sqlite'}",
+            console=keep,
         )
         stack = Stack(options, lambda event: status.update(f"{event.part}: {event.kind}")).start()
     try:
@@ -144,12 +148,25 @@ def run_demo(settings: Settings, broker: str, *, keep: bool, console: Console) -
         pages = asyncio.run(_pages(board, options.database_url or "", policy, place))
         console.print("Pages for people, on two of them:", *map(str, pages), soft_wrap=True, highlight=False)
         if keep:
+            _invite(stack, options.database_url or "", console)
             console.print("Everything stays up; Ctrl-C ends it.")
             _until_interrupted()
     finally:
         with console.status("ending"):
             stack.stop()
     return status_code
+
+
+def _invite(stack: Stack, database_url: str, console: Console) -> None:
+    """A lead's account for the review console. The password works once: another one is chosen with it."""
+    ledger = Ledger(database_url)
+    person = Person("demo", "Demo Lead", frozenset({Role.REVIEWER, Role.LEAD, Role.AUDITOR}), frozenset({EVERY_QUEUE}))
+    password = make_account(People(ledger), person, datetime.now(UTC))
+    ledger.close()
+    assert stack.console is not None
+    console.print(f"Review console: {stack.console.url}", highlight=False, soft_wrap=True)
+    console.print(f"Sign in as `demo` with {password}", highlight=False, soft_wrap=True)
+    console.print("It works once: choose a password of your own with it. Local accounts are not for production.")
 
 
 def _screen(config: ClientConfig, samples: Iterable[Sample], queues: Iterable[str], console: Console) -> _Board:

@@ -63,6 +63,7 @@ class ReviewDecided(Struct, frozen=True, tag_field="schema", tag="review.decided
     the task stays open. `reason` is shown to the platform, `notes` are not. `label`: the text for viewers when
     `action` is `label` or `limit`; the text that was on the upload already when it is not given. `confirmed`, `denied`:
     the manipulations that the person saw, or ruled out: what the heads learn from. An action alone says little of that.
+    `harm`: what the person calls it, in the policy's words.
     """
 
     review_id: UUID
@@ -77,6 +78,7 @@ class ReviewDecided(Struct, frozen=True, tag_field="schema", tag="review.decided
     label: Annotated[str, Meta(max_length=200)] | None = None
     confirmed: tuple[Family, ...] = ()
     denied: tuple[Family, ...] = ()
+    harm: Annotated[str, Meta(max_length=40, pattern=NO_CONTROLS)] = ""
 
     def __post_init__(self) -> None:
         check_moment("decided_at", self.decided_at)

@@ -1,5 +1,5 @@
-"""`subject.requested` and `subject.answered`: what the person shown, or an uploader who appeals, asks for, and what came
-of it.
+"""`subject.requested` and `subject.answered`: what the person shown or an appealing uploader asks for, and what came of
+it.
 
 Who asks stays with the platform: neither record has room for it.
 """

@@ -337,8 +337,11 @@ class Failure(Struct, frozen=True):
 
 
 class RequestKind(StrEnum):
-    """What somebody asks for. `removal`: the person shown wants it taken down. `consent_revoked`: what they agreed to is no
-    longer so. `appeal`: the uploader wants another person to look at what was decided."""
+    """What somebody asks for.
+
+    `removal`: the person shown wants it taken down. `consent_revoked`: what they agreed to is no longer so. `appeal`:
+    the uploader wants another person to look at what was decided.
+    """
 
     REMOVAL = "removal"
     CONSENT_REVOKED = "consent_revoked"
@@ -351,8 +354,8 @@ class RequestFacts(Struct, frozen=True):
 
     `received_at`: when the valid request reached the platform: legal clocks start there. `harm`: what the person calls
     it, in the policy's words (`intimate-imagery`); empty when not said. `jurisdiction`: whose law the person invokes.
-    `near_copy`: the request named another upload, of which this one is a copy. `statement`: why, in the words of who asks;
-    reviewers alone see it.
+    `near_copy`: the request named another upload, of which this one is a copy. `statement`: why, in the words of who
+    asks; for reviewers alone.
     """
 
     request_id: RequestId

@@ -619,4 +619,5 @@ def _review(task: ReviewRequested, reviewer: str, answer: Answer, now: datetime)
         label=answer.label,
         confirmed=answer.confirmed,
         denied=answer.denied,
+        harm=answer.harm or "",
     )

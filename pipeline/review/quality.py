@@ -41,7 +41,7 @@ def share(hits: int, count: int) -> Share:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One rule, family or queue. `precision`: of what it asked about, how much a person restricted (families: confirmed).
+    """One rule, family or queue. `precision`: of what it asked about, how much people restricted (families: confirmed).
     `recall`: of what people restricted (confirmed), how much it had asked about."""
 
     name: str

@@ -1,10 +1,11 @@
-"""The whole stack on one machine, in order: broker, topics, Triton, workers; and down again in reverse.
+"""The whole stack on one machine, in order: broker, topics, Triton, workers, console; and down again in reverse.
 
 What exists already is used instead: a Kafka cluster by its bootstrap servers, a Triton by its URL. Nothing is printed
 here; events say what happens, `Stack.listening` says where.
 """
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -49,6 +50,8 @@ class StackOptions:
     worker_ready_within_s: float = 120.0
     worker_grace_s: float = 40.0  # longer than a worker drains
     worker_first_attempts: int = 1  # more for workers that may be started while the broker is away
+    console: bool = False  # whether the review console runs beside the workers
+    console_command: tuple[str, ...] = (sys.executable, "-m", "pipeline.cli", "console", "serve")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,46 @@ class Worker:
         self._child.stop()
 
 
+class ConsoleProcess:
+    """The review console; its port stays the same when it is restarted. Its secret is made for this run."""
+
+    name = "console"
+
+    def __init__(self, environment: Mapping[str, str], options: StackOptions, on_event: OnEvent) -> None:
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        self._child = Child(
+            Launch(
+                self.name,
+                options.console_command,
+                log=options.home.absolute() / "log" / "console.log",
+                ready=lambda _pid: responds(f"127.0.0.1:{port}", "/readyz"),
+                env={
+                    "UNMASK_CONSOLE_SECRET": secrets.token_urlsafe(32),
+                    **environment,
+                    "UNMASK_CONSOLE_HOST": "127.0.0.1",
+                    "UNMASK_CONSOLE_PORT": str(port),
+                    "UNMASK_CONSOLE_URL": self.url,
+                },
+                ready_within_s=60.0,
+                grace_s=15.0,
+            ),
+            on_event,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
+    def start(self) -> None:
+        self._child.begin()
+        self._child.wait_ready()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self._child.stop()
+
+
 class Stack:
     """Everything that `unmask stack up` runs. Context manager; `stop()` may be called at any time, and twice."""
 
@@ -111,6 +154,7 @@ class Stack:
         self.broker: EmbeddedBroker | Kafka | None = None
         self.triton: Triton | None = None
         self.workers: tuple[Worker, ...] = ()
+        self.console: ConsoleProcess | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -134,6 +178,8 @@ class Stack:
             rows.append(Listener("triton", "http", f"http://{self.triton.addresses.http}"))
             rows.append(Listener("triton", "metrics", f"http://{self.triton.addresses.metrics}/metrics"))
         rows += [Listener(worker.name, "metrics", f"http://{worker.http_address}/metrics") for worker in self.workers]
+        if self.console:
+            rows.append(Listener("console", "pages and API", self.console.url))
         return tuple(rows)
 
     def start(self) -> Self:
@@ -161,6 +207,11 @@ class Stack:
                 worker.begin()
             for worker in self.workers[1:]:
                 worker.wait_ready()
+            if self._options.console:
+                environment = worker_environment(self._options, self.bootstrap_servers, self.triton_url)
+                self.console = ConsoleProcess(environment, self._options, self._tell)
+                undo.callback(self.console.stop)
+                self.console.start()
             self._running = undo.pop_all()
         return self
 

@@ -97,7 +97,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "sessions",
-        sa.Column("session", sa.Text, nullable=False, comment="SHA-256 of the cookie: who reads the table cannot sign in"),
+        sa.Column(
+            "session", sa.Text, nullable=False, comment="SHA-256 of the cookie: who reads the table cannot sign in"
+        ),
         sa.Column("person_id", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("roles", sa.Text, nullable=False),
