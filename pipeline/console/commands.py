@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -26,6 +26,26 @@ def serve() -> None:
     settings = Settings()
     log.configure(settings.log_level, settings.log_format)
     asyncio.run(run(settings))
+
+
+@console_app.command("token")
+def token(
+    name: Annotated[str, typer.Argument(help="Of the tool, as the audit log will name it.")],
+    queue: Annotated[list[str] | None, typer.Option(help="A queue that it may work, or * for every one.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="For how long it holds.")] = 90,
+) -> None:
+    """Make a token with which a platform's own tool uses the API (`Authorization: Bearer …`); prints it once."""
+    from pipeline.ledger.ledger import Ledger
+    from pipeline.ledger.people import People
+    from pipeline.review.people import Person, Role
+
+    ledger = Ledger(Settings().ledger_url)
+    ledger.migrate()
+    person = Person(name, name, frozenset({Role.INTEGRATION}), frozenset(queue or ["*"]))
+    now = datetime.now(UTC)
+    secret = People(ledger).open_session(person, now, now + timedelta(days=days))
+    ledger.close()
+    out.print(secret, highlight=False, soft_wrap=True)
 
 
 @console_app.command("account")

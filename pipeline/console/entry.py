@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -27,11 +28,15 @@ def parts_of(request: Request) -> Parts:
 
 async def whoever(request: Request) -> Person | None:
     """Who is signed in, if anybody."""
-    from asyncio import to_thread
-
     parts = parts_of(request)
-    secret = request.cookies.get(cookie_name(parts.https))
+    secret = bearer(request) or request.cookies.get(cookie_name(parts.https))
     return await to_thread(parts.people.session, secret, parts.clock()) if secret else None
+
+
+def bearer(request: Request) -> str | None:
+    """The token of a platform's own tool. A browser never sends one by itself, so it needs no guard against that."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def needs(permission: Permission) -> Callable[..., Awaitable[Person]]:
@@ -43,7 +48,7 @@ def needs(permission: Permission) -> Callable[..., Awaitable[Person]]:
             raise HTTPException(401, "Sign in first.")
         if not parts.limit.takes(person.id):
             raise HTTPException(429, "Too many requests; wait a moment.", {"Retry-After": "1"})
-        if request.method not in SAFE:
+        if request.method not in SAFE and bearer(request) is None:
             secret = request.cookies.get(cookie_name(parts.https), "")
             if not csrf_holds(request.headers.get("X-CSRF-Token", ""), secret, parts.signer.secret):
                 raise HTTPException(403, "The page is out of date: load it again. (CSRF token)")

@@ -8,12 +8,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
 
-from pipeline import VERSION
+from pipeline import VERSION, log
 from pipeline.console import api, live, media, sign_in, sites
 from pipeline.console.guard import SecureHeaders
 from pipeline.console.pages import STATIC
 from pipeline.console.parts import Parts
 from pipeline.errors import Transient
+
+logger = log.get(__name__)
 
 
 def console(parts: Parts) -> FastAPI:
@@ -43,7 +45,8 @@ def console(parts: Parts) -> FastAPI:
         return PlainTextResponse("ok")
 
     @app.exception_handler(Transient)
-    async def later(_: Request, trouble: Transient) -> JSONResponse:
+    async def later(request: Request, trouble: Transient) -> JSONResponse:
+        logger.warning("trouble", path=request.url.path, detail=trouble.detail)
         return JSONResponse({"detail": f"The database is busy or away: {trouble.reason}."}, 503, {"Retry-After": "2"})
 
     return app

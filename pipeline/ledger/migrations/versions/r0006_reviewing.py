@@ -84,6 +84,32 @@ def upgrade() -> None:
     op.create_index("ix_audit_log_actor_at", "audit_log", ["actor", "at"])
     op.create_index("ix_audit_log_subject", "audit_log", ["subject"])
     op.create_table(
+        "golden",
+        sa.Column("task_id", sa.Uuid, nullable=False),
+        sa.Column("queue", sa.Text, nullable=False),
+        sa.Column("action", sa.Text, nullable=False, comment="the right answer"),
+        sa.Column("added_by", sa.Text, nullable=False),
+        sa.Column("added_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("task_id", name="pk_golden"),
+        sa.ForeignKeyConstraint(["task_id"], ["tasks.task_id"], name="fk_golden_tasks"),
+    )
+    op.create_index("ix_golden_queue", "golden", ["queue"])
+    op.create_table(
+        "golden_looks",
+        sa.Column("lease_id", sa.Uuid, nullable=False),
+        sa.Column("task_id", sa.Uuid, nullable=False),
+        sa.Column("reviewer_id", sa.Text, nullable=False),
+        sa.Column("leased_at", MOMENT, nullable=False),
+        sa.Column("leased_until", MOMENT, nullable=False),
+        sa.Column("first_action", sa.Text),
+        sa.Column("action", sa.Text, comment="null until answered; released or ended ones are removed"),
+        sa.Column("at", MOMENT),
+        sa.PrimaryKeyConstraint("lease_id", name="pk_golden_looks"),
+        sa.ForeignKeyConstraint(["task_id"], ["golden.task_id"], name="fk_golden_looks_golden"),
+        sa.UniqueConstraint("task_id", "reviewer_id", name="uq_golden_looks_task_id_reviewer_id"),
+    )
+    op.create_index("ix_golden_looks_reviewer_id", "golden_looks", ["reviewer_id"])
+    op.create_table(
         "accounts",
         sa.Column("person_id", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
@@ -136,6 +162,8 @@ def downgrade() -> None:
     op.drop_table("preferences")
     op.drop_table("sessions")
     op.drop_table("accounts")
+    op.drop_table("golden_looks")
+    op.drop_table("golden")
     op.drop_table("audit_log")
     op.drop_table("outbox")
     op.drop_table("looks")
