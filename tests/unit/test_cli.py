@@ -20,6 +20,7 @@ COMMANDS = [
         "audit",
         "replay",
         "publish",
+        "request",
         "models build",
         "models verify",
         "models train",
@@ -57,6 +58,22 @@ def test_without_a_cluster_the_error_says_which_setting(monkeypatch):
     result = CliRunner().invoke(app, ["topics", "diff"])
     assert isinstance(result.exception, UnmaskError)
     assert "UNMASK_KAFKA_BOOTSTRAP_SERVERS" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "a MEDIA_ID, or --consent"),
+        (["m1", "--consent", "c1"], "a MEDIA_ID, or --consent"),
+        (["m1", "--jurisdiction", "usa"], "$.jurisdiction"),
+    ],
+)
+def test_a_request_must_say_what_it_is_about(monkeypatch, words, why):
+    """An upload or a consent, in words that the wire takes; nothing is sent."""
+    monkeypatch.delenv("UNMASK_KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    result = CliRunner().invoke(app, ["request", *words])
+    assert isinstance(result.exception, UnmaskError)
+    assert why in str(result.exception)
 
 
 def test_the_policy_that_ships_is_sound():
