@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.audit import AuditReport
@@ -156,7 +157,7 @@ def answer_line(said: SubjectAnswered) -> str:
     if said.left_out:
         words += f"; {said.left_out} more copies were left alone"
     lines = [
-        f"  {each.media_id} round {each.round} ({each.match.value.replace('_', ' ')})"
+        f"  {escape(each.media_id)} round {each.round} ({each.match.value.replace('_', ' ')})"
         + ("" if each.action is None else f": {action(each.action)}")
         for each in said.uploads
     ]
