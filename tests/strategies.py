@@ -329,13 +329,17 @@ dead_letters = st.builds(
     attempts=st.integers(1, 99),
 )
 requests = st.builds(
-    lambda name, by_consent, **more: SubjectRequested(
-        media_id=None if by_consent else name, consent_reference=name if by_consent else None, **more
+    lambda name, by_consent, kind, **more: SubjectRequested(
+        kind=kind,
+        media_id=None if by_consent and kind is not RequestKind.APPEAL else name,
+        consent_reference=name if by_consent and kind is not RequestKind.APPEAL else None,
+        **more,
     ),
     names,
     st.booleans(),
+    st.sampled_from(RequestKind),
     request_id=names,
-    kind=st.sampled_from(RequestKind),
+    statement=names,
     received_at=moments,
     jurisdiction=maybe(regions),
     harm=names,
@@ -468,9 +472,9 @@ request_facts = st.builds(
     received_at=st.sampled_from([NOW - timedelta(hours=hours) for hours in (0, 1, 30)]),
     jurisdiction=maybe(st.sampled_from(["DE", "FR", "NO", "IN"])),
 )
-credentials = st.builds(
+credentials = st.just(Credentials()) | st.builds(
     Credentials,
-    state=st.sampled_from(CredentialState),
+    state=st.sampled_from([state for state in CredentialState if state is not CredentialState.ABSENT]),
     issuer=maybe(texts),
     identity=maybe(texts),
     source_types=tuples_of(st.sampled_from(["digitalCapture", "trainedAlgorithmicMedia"])),

@@ -6,6 +6,7 @@ It knows shapes and words, not conditions: those `unmask policy check` looks at.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from inspect import cleandoc
 from typing import Any
@@ -43,6 +44,9 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "Queue": {
         "what": "What comes here.",
         "handling": "How long most tasks take: work starts that much before the deadline.",
+        "people": "How many have to agree.",
+        "blind_first": "Whether people answer before they see the scores.",
+        "golden_share": "Of its cases, how many are ones whose answer is known.",
     },
     "Jurisdiction": {"regions": "Countries, ISO 3166-1 alpha-2."},
     "Clock": {
@@ -102,7 +106,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "margin": "How far a probability may be off; the calibration file's when left out.",
     },
 }
-"""What editors say of each word."""
+"""What editors say of each word; where nothing is given, what the section's own description says of it."""
 
 
 def schema() -> dict[str, Any]:
@@ -111,10 +115,9 @@ def schema() -> dict[str, Any]:
     parts = found["$defs"]
     for name in parts:
         parts[name] = _referring(parts[name])
-    for name, words in _WORDS.items():
-        own = parts[name]["properties"]
-        for word, what in words.items():
-            own[word] = {**own[word], "description": what}
+        for word, own in parts[name].get("properties", {}).items():
+            what = _WORDS.get(name, {}).get(word) or _sentence(word, parts[name].get("description", ""))
+            parts[name]["properties"][word] = {**own, "description": what} if what else own
     parts["Condition"] = {**_condition(), "description": _fields()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -135,12 +138,20 @@ def _condition() -> dict[str, Any]:
 
 
 def _referring(part: Any) -> Any:
-    """The same, with every condition as a reference to the one place that lists the fields."""
+    """The same for editors: every condition refers to the one place that lists the fields, nothing may be null."""
     if isinstance(part, dict):
         if part.get("description") == msgspec.json.schema(Cel)["description"]:
             return {"$ref": "#/$defs/Condition"}
+        if part.get("anyOf", [])[1:] == [{"type": "null"}]:  # what may be left out: editors complete what may be there
+            return {**_referring(part["anyOf"][0]), "default": None}
         return {key: cleandoc(value) if key == "description" else _referring(value) for key, value in part.items()}
     return [_referring(each) for each in part] if isinstance(part, list) else part
+
+
+def _sentence(word: str, about: str) -> str:
+    """What the description of a section says of one of its words."""
+    found = re.search(rf"`{word}`:\s+(.+?)\.(?=\s|$)", about, re.DOTALL)
+    return re.sub(r"\s+", " ", found[1][0].upper() + found[1][1:]) + "." if found else ""
 
 
 def _fields() -> str:
