@@ -55,7 +55,12 @@ class Places:
         self._text = text
         self._nodes: dict[Path, yaml.Node] = {}
         self._keys: dict[Path, yaml.Node] = {}
-        loader = _Loader(text)
+        try:
+            loader = _Loader(text)
+        except yaml.reader.ReaderError as error:
+            place = Place(text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position))
+            why = f"{chr(error.character)!r} is no character of YAML"
+            raise BadPolicy(origin, (Problem(why, place),)) from None
         try:
             root = loader.get_single_node()
             if root is not None:

@@ -206,7 +206,8 @@ def space(
     Args:
         language: in which they are written.
         only: fields that hold nothing but these values.
-        besides: numbers that are tried beside those that the conditions name.
+        besides: numbers that are tried beside those that the conditions name, also of fields that they do not name but
+            that depend on those.
 
     Raises:
         TooMany: they speak of too much at once.
@@ -223,6 +224,8 @@ def space(
             groups.join(fields, part)
         else:
             free.append(part)
+    for name in besides:
+        groups.widen(name)
     exact = [part for part in parts if part not in free]
     named = _named([tokens(part) for part in exact], language)
     made = []
@@ -257,6 +260,11 @@ class _Groups:
         merged = [known for _, parts in touched for known in parts]
         self._sets = [each for each in self._sets if each not in touched]
         self._sets.append((wanted, [*merged, part]))
+
+    def widen(self, name: str) -> None:
+        for fields, _ in self._sets:
+            if any(_depend(name, other) for other in fields):
+                fields.add(name)
 
     def apart(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
         for fields, parts in self._sets:
