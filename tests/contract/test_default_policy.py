@@ -132,12 +132,11 @@ def test_every_case_holds_and_nothing_is_without_one() -> None:
     UPLOADS, st.sampled_from(RequestKind), st.sampled_from(("", *POLICY.harms, "something else")), st.sampled_from(AT)
 )
 def test_every_request_asks_a_person(upload: Given, kind: RequestKind, harm: str, where: str | None) -> None:
-    """Whatever a person asks, calls it and invokes: no request is refused by silence; an appeal by itself changes nothing."""
+    """Whatever a person asks, calls it and invokes: no request is refused by silence."""
     asked = msgspec.structs.replace(upload, request=GivenRequest(kind=kind, harm=harm, jurisdiction=where), regions=())
     found = decision(asked)
     assert found.review is not None
-    if kind is not RequestKind.APPEAL:
-        if kind in (RequestKind.REMOVAL, RequestKind.CONSENT_REVOKED):
+    if kind in (RequestKind.REMOVAL, RequestKind.CONSENT_REVOKED):
         assert max(strength(found, region) for region in ("IN", "US")) >= 2
 
 
