@@ -31,7 +31,7 @@ _RESTRICTING = (Action.LIMIT, Action.HOLD, Action.REMOVE)
 
 class Kind(NamedTuple):
     """Differences that look alike: examples are chosen from as many kinds as possible. Actions: of the place where most
-    changes. `against`: a person said the opposite of what would be done."""
+    changes. `against`: it is further from what a person decided than before."""
 
     turn: Turn
     before: Action
@@ -239,17 +239,15 @@ def _count_change(
     place = max(
         change.places, key=lambda p: (abs(p.after.strength - p.before.strength), p.after.strength), default=None
     )
-    against = verdict is not None and (
-        (turn is Turn.STRICTER and not is_restricted(verdict)) or (turn is Turn.MILDER and is_restricted(verdict))
-    )
+    old, new = (place.before, place.after) if place else (before.action, after.action)
     kind = Kind(
         turn=turn,
-        before=place.before if place else before.action,
-        after=place.after if place else after.action,
+        before=old,
+        after=new,
         queue_before=change.queues[0] or "",
         queue_after=change.queues[1] or "",
         harm=harm,
-        against=against,
+        against=verdict is not None and _apart(new, verdict) > _apart(old, verdict),
     )
     some = into.examples.setdefault(kind, [])
     some.append(_example(decided.media_id, decided.round))
@@ -269,6 +267,11 @@ def _steps(change: Change, shown_in: Sequence[Region]) -> Iterable[tuple[str, in
     return [(EVERYWHERE, everywhere), *((region, steps) for region, steps in there.items() if steps != everywhere)]
 
 
+def _apart(action: Action, verdict: Verdict) -> int:
+    """How far an action is from what a person decided."""
+    return abs(action.strength - verdict.action.strength)
+
+
 def _example(media_id: str, round_: int) -> Example:
     """Drawn by a digest, so that examples are not all of the first hour, and are the same ones each time."""
     return Example(blake2b(f"{media_id}/{round_}".encode(), digest_size=8).hexdigest(), media_id, round_)
@@ -284,8 +287,8 @@ def _outcome(decision: Decision) -> tuple[object, ...]:
 
 
 def chosen(examples: Mapping[Kind, Sequence[Example]], severity: Mapping[str, int], most: int) -> list[Example]:
-    """The most consequential first, one of each kind before a second one of any: what a person contradicts, then the
-    largest steps, then the gravest harms."""
+    """The most consequential first, one of each kind before a second one of any: what moves away from a person's
+    decision, then the largest steps, then the gravest harms."""
 
     def gravity(kind: Kind) -> tuple[object, ...]:
         steps = abs(kind.after.strength - kind.before.strength)

@@ -381,7 +381,7 @@ def _days(found: Tally) -> tuple[DayLoad, ...]:
 
 
 def exceeded(result: Backtest, most_hours: float | None, most_flips: str | None) -> tuple[str, ...]:
-    """Which bounds are exceeded, in words.
+    """Which bounds are exceeded, in words. Where nothing was recorded no bound is kept: nothing was checked.
 
     Args:
         result: what came out.
@@ -391,6 +391,8 @@ def exceeded(result: Backtest, most_hours: float | None, most_flips: str | None)
     Raises:
         ValueError: `most_flips` is neither.
     """
+    if not result.uploads and (most_hours is not None or most_flips is not None):
+        return ("Nothing was recorded in this time, so nothing says that --max-added-hours or --max-flips are kept.",)
     said = []
     if most_hours is not None and result.hours > most_hours:
         said.append(

@@ -264,9 +264,6 @@ def _spoken(decision: Decision) -> str:
 def _warnings(found: Tally, new: Policy, old: Policy | None) -> Iterator[str]:
     """What the numbers do not show."""
     total = found.totals
-    if not total["uploads"]:
-        yield "Nothing was recorded in this time."
-        return
     if total["anew"]:
         yield (
             f"{total['anew']} uploads were judged under another fusion or calibration than that of {new.version}"

@@ -60,14 +60,14 @@ def _parts(found: Backtest) -> Iterator[RenderableType]:
     yield Text(f"{found.new} against {found.against}", style="bold")
     yield Text(f"{found.since:%Y-%m-%d %H:%M} – {found.until:%Y-%m-%d %H:%M} UTC", style="dim")
     yield Text(headline(found))
+    if not found.uploads:
+        return
     yield Text(
         f"{found.not_screened} uploads could not be screened; people looked at {found.reviewed}. Decided then by "
         + ", ".join(f"{each.name} ({each.count})" for each in found.decided_by)
     )
     for warning in found.warnings:
         yield Text(f"! {warning}", style="yellow")
-    if not found.uploads:
-        return
     yield _actions(found)
     for title, splits in (("harm", found.by_harm), ("surface", found.by_surface), ("region", found.by_region)):
         if any(each.flips for each in splits):

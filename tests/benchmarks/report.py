@@ -26,6 +26,7 @@ target inform. Values are medians; behind them the least and the most of what wa
 _TITLES = {
     "decode": "Decoding",
     "banks": "Banks of known content",
+    "backtest": "Backtests of a policy",
     "throughput": "Throughput",
     "reuse": "Contents that were judged before",
     "memory": "Memory and the length of a video",

@@ -28,7 +28,7 @@ from tests.benchmarks.measured import Measured
 from tests.benchmarks.report import document, table
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("decode", "banks", "throughput", "reuse", "memory")
+NAMES = ("decode", "banks", "backtest", "throughput", "reuse", "memory")
 _SHORT_UNITS = {"ratio": "×", "seconds": "s"}
 
 
@@ -49,8 +49,11 @@ def main() -> int:
             rows += _decode()
         if "banks" in arguments.only:
             tell("banks")
-            rows += _banks()
-        if set(arguments.only) - {"decode", "banks"}:
+            rows += _alone("banks")
+        if "backtest" in arguments.only:
+            tell("backtest")
+            rows += _alone("backtest")
+        if set(arguments.only) - {"decode", "banks", "backtest"}:
             with running(Settings(), tell) as bench:
                 rows += _on_the_stack(bench, arguments)
     console = Console()
@@ -96,12 +99,12 @@ def _decode() -> list[Measured]:
     ]
 
 
-def _banks() -> list[Measured]:
+def _alone(name: str) -> list[Measured]:
     """In a process of its own, which needs gigabytes for a while."""
-    command = [sys.executable, "-m", "tests.benchmarks.banks", "--json"]
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--json"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"the benchmark of banks failed: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(f"the benchmark {name} failed: {done.stderr.strip()[-2000:]}")
     return [Measured(**{**row, "spread": row["spread"] and tuple(row["spread"])}) for row in json.loads(done.stdout)]
 
 

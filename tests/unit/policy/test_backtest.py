@@ -150,6 +150,8 @@ def test_nothing_recorded_is_said() -> None:
     found = result(Tally(), week_policy())
     assert "Nothing was recorded" in headline(found)
     assert "Nothing was recorded" in page(found)
+    assert exceeded(found, None, None) == ()
+    assert "Nothing was recorded" in exceeded(found, 10.0, None)[0]  # a gate that saw nothing must not open
 
 
 def test_the_page_escapes_names() -> None:
