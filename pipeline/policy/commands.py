@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.policy.backtest_command import add_to as add_backtests
 from pipeline.policy.check_commands import add_to as add_check
 from pipeline.policy.record_commands import add_to as add_record
 from pipeline.settings import Settings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
 add_check(policy_app)
+add_backtests(policy_app)
 add_record(policy_app)
 out = Console()
 err = Console(stderr=True)
