@@ -132,7 +132,7 @@ def test_every_case_holds_and_nothing_is_without_one() -> None:
     UPLOADS, st.sampled_from(RequestKind), st.sampled_from(("", *POLICY.harms, "something else")), st.sampled_from(AT)
 )
 def test_every_request_asks_a_person(upload: Given, kind: RequestKind, harm: str, where: str | None) -> None:
-    """Whatever is asked, called and invoked: no request is refused by silence, and what a person shown asks restricts."""
+    """Whatever is asked, called and invoked: silence refuses no request, and what a person shown asks restricts."""
     asked = msgspec.structs.replace(upload, request=GivenRequest(kind=kind, harm=harm, jurisdiction=where), regions=())
     found = decision(asked)
     assert found.review is not None
