@@ -1,0 +1,22 @@
+"""Reviewers' work on PostgreSQL: the same promises as on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.ledger.ledger import Ledger
+from tests.work_promises import WorkPromises
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    ledger = Ledger(url)
+    ledger.migrate()
+    yield ledger
+    ledger.close()
+
+
+class TestWorkOnPostgres(WorkPromises):
+    """All that reviewers' work promises."""
