@@ -82,9 +82,9 @@ class Work:
             if held:
                 self._let_go(connection, held[0])
             query = _claimable(reviewer, now, lead).where(_t.task_id == task_id)
-            there = connection.execute(self._locked(query)).first() is not None
-            if there and self._own_decision(connection, reviewer, task_id):
+            if self._own_decision(connection, reviewer, task_id):
                 raise Refused("This is an appeal against your own decision: somebody else has to look.")
+            there = connection.execute(self._locked(query)).first() is not None
             if not there or not self._still(connection, reviewer, task_id, now, lead):
                 raise Refused("Somebody else has this task, or it is decided.")
             return self._lease(connection, reviewer, task_id, now, lease, lead)
@@ -466,7 +466,9 @@ class Work:
 
     def _own_decision(self, connection: Connection, reviewer: str, task_id: UUID) -> bool:
         """Whether it is an appeal, and this person has decided on the upload before."""
-        event = connection.execute(select(_t.event).where(_t.task_id == task_id)).scalar_one()
+        event = connection.execute(select(_t.event).where(_t.task_id == task_id)).scalar()
+        if event is None:
+            return False
         task = _requested.decode(event)
         if task.request is None or task.request.kind is not RequestKind.APPEAL:
             return False
