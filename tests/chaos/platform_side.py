@@ -1,4 +1,4 @@
-"""The platform's side of a run: who publishes, who acts on outcomes, who reviews.
+"""The platform's side of a run: who publishes, who acts on outcomes, who reviews, and who asks for removal.
 
 It keeps its own account of what came out, apart from the audit, so that each checks the other.
 """
@@ -27,17 +27,37 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline import topology
-from pipeline.events import DeadLetter, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
+from pipeline.events import (
+    DeadLetter,
+    MediaEnforced,
+    OutcomeStatus,
+    ReviewDecided,
+    ReviewRequested,
+    SubjectAnswered,
+    SubjectRequested,
+)
 from pipeline.events.cloudevents import headers
 from pipeline.events.codec import MalformedEvent, decode, encode
-from pipeline.events.values import Action
+from pipeline.events.subject import AnswerStatus
+from pipeline.events.values import Action, RequestKind
 from pipeline.kafka import ClientConfig
-from pipeline.topology import DEAD_LETTER, DECIDED, ENFORCED, REVIEW_DECIDED, UPLOADED
+from pipeline.topology import (
+    DEAD_LETTER,
+    DECIDED,
+    ENFORCED,
+    REVIEW_DECIDED,
+    SUBJECT_ANSWERED,
+    SUBJECT_REQUESTED,
+    UPLOADED,
+)
 from tests.chaos.uploads import Publication
 
 _silent = logging.getLogger("tests.chaos.librdkafka")  # a broker that is down is what is wanted here
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
+
+REQUESTED, REQUESTS = 0.05, 12
+"""The share of uploads of which somebody asks the removal, and how many at most: each opens all copies too."""
 
 ANSWERS = (Action.ALLOW, Action.LABEL, Action.LIMIT, Action.REMOVE)
 
@@ -87,36 +107,55 @@ def publish(sender: Sender, publications: tuple[Publication, ...], seconds: floa
 class Account:
     """What the platform saw, from the topics alone."""
 
-    outcomes: dict[tuple[str, str], set[int]] = field(default_factory=dict)
-    """(media id, status) → digests of what was said, without the time."""
-    final_actions: dict[str, Action] = field(default_factory=dict)
+    outcomes: dict[tuple[str, int, str], set[int]] = field(default_factory=dict)
+    """(media id, round, status) → digests of what was said, without the time."""
+    latest: dict[str, int] = field(default_factory=dict)
+    """media id → the highest round with an outcome."""
+    final_actions: dict[tuple[str, int], Action] = field(default_factory=dict)
+    requested: dict[str, dict[AnswerStatus, set[bytes]]] = field(default_factory=dict)
+    """request id → what it was answered, byte for byte."""
     buried_events: set[tuple[int, int]] = field(default_factory=set)
     """(partition, offset) of records of `media.uploaded` that were no event."""
     tasks: set[UUID] = field(default_factory=set)
-    first_answers: dict[str, Action] = field(default_factory=dict)
-    """media id → what the reviewer answered first."""
+    first_answers: dict[tuple[str, int], Action] = field(default_factory=dict)
+    """(media id, round) → what the reviewer answered first."""
     answered_twice: int = 0
 
     def answered(self, media_id: str) -> bool:
         """There is an outcome: final, or provisional (then a task follows or came before)."""
-        return any((media_id, status.value) in self.outcomes for status in OutcomeStatus)
+        return media_id in self.latest
 
-    def settled(self, media_id: str) -> bool:
-        return (media_id, OutcomeStatus.FINAL.value) in self.outcomes
+    def settled(self, media_id: str, round_: int) -> bool:
+        """It is final, or a later round took the question over."""
+        return (media_id, round_) in self.final_actions or self.latest.get(media_id, 0) > round_
+
+    @property
+    def unheard(self) -> list[str]:
+        """Requests that nobody answered."""
+        return sorted(request for request, said in self.requested.items() if not said)
+
+    @property
+    def answered_in_two_ways(self) -> list[str]:
+        """Requests with two different answers of the same status."""
+        return sorted(r for r, said in self.requested.items() if any(len(each) > 1 for each in said.values()))
 
     @property
     def two_minded(self) -> list[str]:
         """Uploads of which two different outcomes of the same status were published."""
-        return sorted({media_id for (media_id, _), said in self.outcomes.items() if len(said) > 1})
+        return sorted({media_id for (media_id, *_), said in self.outcomes.items() if len(said) > 1})
 
     @property
     def overruled(self) -> list[str]:
         """Uploads whose final outcome is not the first answer of the person who was asked."""
-        return sorted(m for m, first in self.first_answers.items() if self.final_actions.get(m, first) is not first)
+        answers = self.first_answers.items()
+        return sorted(media_id for (media_id, r), a in answers if self.final_actions.get((media_id, r), a) is not a)
 
 
 class Watcher:
-    """Reads outcomes and dead letters, and answers a share of the review tasks, some of them twice, differently."""
+    """Reads outcomes and dead letters, and answers a share of the review tasks, some of them twice, differently.
+
+    Of some uploads that have an outcome it asks the removal, of every other one twice, and reads the answers.
+    """
 
     def __init__(self, config: ClientConfig, queues: Iterable[str], seed: int, share: float, twice: float) -> None:
         self.account = Account()
@@ -127,7 +166,7 @@ class Watcher:
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._consumer = Consumer({**config, "group.id": "chaos-watcher", "enable.auto.commit": False}, logger=_silent)
-        wanted = {ENFORCED, DEAD_LETTER, *queues}
+        wanted = {ENFORCED, DEAD_LETTER, SUBJECT_ANSWERED, *queues}
         known = self._consumer.list_topics(timeout=30).topics
         # Assigned by hand: a group would have to live through the broker's restarts itself.
         self._consumer.assign(
@@ -162,9 +201,11 @@ class Watcher:
     def _take(self, message: Message) -> None:
         match message.topic():
             case topology.ENFORCED:
-                event: MediaEnforced | DeadLetter | ReviewRequested | MalformedEvent = decode(
+                event: MediaEnforced | DeadLetter | ReviewRequested | SubjectAnswered | MalformedEvent = decode(
                     message.value(), MediaEnforced
                 )
+            case topology.SUBJECT_ANSWERED:
+                event = decode(message.value(), SubjectAnswered)
             case topology.DEAD_LETTER:
                 event = decode(message.value(), DeadLetter)
             case _:
@@ -182,9 +223,14 @@ class Watcher:
                     event.label,
                 )
                 digest = int.from_bytes(blake2b(repr(said).encode(), digest_size=8).digest())
-                account.outcomes.setdefault((event.media_id, event.status.value), set()).add(digest)
+                account.outcomes.setdefault((event.media_id, event.round, event.status.value), set()).add(digest)
+                account.latest[event.media_id] = max(event.round, account.latest.get(event.media_id, 0))
                 if event.status is OutcomeStatus.FINAL:
-                    account.final_actions[event.media_id] = event.action
+                    account.final_actions[event.media_id, event.round] = event.action
+                if event.round == 1 and len(account.requested) < REQUESTS and self._drawn.random() < REQUESTED:
+                    self._request(event.media_id)
+            case SubjectAnswered():
+                account.requested[event.request_id].setdefault(event.status, set()).add(message.value())
             case DeadLetter():
                 if event.topic == UPLOADED and event.media_id is None:
                     account.buried_events.add((event.partition, event.offset))
@@ -196,9 +242,21 @@ class Watcher:
             case MalformedEvent():
                 raise AssertionError(f"{message.topic()} holds what is no event: {event.where}: {event.why}")
 
+    def _request(self, media_id: str) -> None:
+        now = datetime.now(UTC)
+        request = SubjectRequested(
+            request_id=f"request-{media_id}", kind=RequestKind.REMOVAL, received_at=now, media_id=media_id
+        )
+        if request.request_id in self.account.requested:
+            return  # an outcome is read more than once
+        self.account.requested[request.request_id] = {}
+        for _ in range(1 + len(self.account.requested) % 2):
+            pairs = headers(request, source="urn:unmask:chaos", time=now)
+            self._sender.send(SUBJECT_REQUESTED, request.request_id.encode(), encode(request), pairs)
+
     def _review(self, task: ReviewRequested) -> None:
         first = self._drawn.choice(ANSWERS)
-        self.account.first_answers[task.media_id] = first
+        self.account.first_answers[task.media_id, task.round] = first
         self._answer(task, first, 1)
         if self._drawn.random() < self._twice:
             self.account.answered_twice += 1
@@ -225,7 +283,9 @@ def group_lag(config: ClientConfig, group: str) -> int:
     admin = AdminClient(dict(config), logger=_silent)
     topics = admin.list_topics(timeout=30).topics
     partitions = [
-        TopicPartition(name, n) for name in (UPLOADED, DECIDED, REVIEW_DECIDED) for n in topics[name].partitions
+        TopicPartition(name, n)
+        for name in (UPLOADED, DECIDED, REVIEW_DECIDED, SUBJECT_REQUESTED)
+        for n in topics[name].partitions
     ]
     ends = admin.list_offsets({partition: OffsetSpec.latest() for partition in partitions})
     wanted = ConsumerGroupTopicPartitions(group, partitions)

@@ -284,14 +284,15 @@ def _wait(
     while True:
         show()
         waiting = sum(not account.answered(media_id) for media_id in planned.media_ids)
-        unsettled = sum(not account.settled(media_id) for media_id in tuple(account.first_answers))
+        unsettled = sum(not account.settled(*task) for task in tuple(account.first_answers))
         unburied = planned.malformed - len(account.buried_events)
         try:
             lag = group_lag(config, GROUP)
         except Exception as error:  # noqa: BLE001 (an election may be under way; the next look tells)
             lag = -1
             trouble = str(error)
-        if not (waiting or unsettled or unburied or lag):
+        unheard = len(account.unheard)
+        if not (waiting or unsettled or unburied or unheard or lag):
             return ()
         now = time.monotonic()
         caught_up = caught_up if lag == 0 else now
@@ -300,6 +301,7 @@ def _wait(
                 "uploads without an outcome": waiting,
                 "reviews without a final outcome": unsettled,
                 "broken events without a dead letter": unburied,
+                "requests without an answer": unheard,
                 "records that no worker acknowledged": lag,
             }
             told = [f"after {now - began:.0f} s: {count} {what}" for what, count in found.items() if count > 0]
@@ -319,6 +321,10 @@ def _disagreements(
         yield f"{planned.malformed} broken events were published, the audit read {report.counts.malformed}"
     if report.duplicates.uploaded != planned.repeats:
         yield f"{planned.repeats} events were published twice, the audit read {report.duplicates.uploaded}"
+    if report.counts.requests != len(account.requested):
+        yield f"{len(account.requested)} requests were made, the audit read {report.counts.requests}"
+    for request_id in account.answered_in_two_ways:
+        yield f"{request_id}: the platform read two different answers"
     for media_id in account.two_minded:
         yield f"{media_id}: the platform read two different outcomes"
     for media_id in account.overruled:
@@ -346,7 +352,7 @@ class _Bars:
         self._progress.update(self._published, note=what[:60])
 
     def show(self, taken: int, done: list[Fault], faults: tuple[Fault, ...], account: Account, planned: Plan) -> None:
-        answered = len({media_id for media_id, _ in tuple(account.outcomes)})
+        answered = len(account.latest)
         self._progress.update(self._published, completed=taken, total=len(planned.publications))
         self._progress.update(self._answered, completed=answered, total=len(planned.media_ids))
         self._progress.update(self._faults, completed=len(done), total=len(faults))

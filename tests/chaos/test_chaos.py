@@ -42,7 +42,11 @@ def test_nothing_is_lost_and_nothing_is_answered_in_two_ways(scene: Scene) -> No
     assert result.violations == ()
     assert result.disagreements == ()
     assert (result.lost, result.two_outcomes) == (0, 0)
-    assert result.stand["final"] + result.stand["waiting"] == result.uploads == 240
+    stand = result.stand
+    assert stand["uploads"] == result.uploads == 240
+    assert stand["final"] + stand["waiting"] + stand["superseded"] == stand["uploads"] + stand["reopened"]
+    assert stand["requests"] > 0
+    assert stand["reopened"] > stand["requests"]
     assert result.stand["dead_letters"] >= result.stand["malformed"] > 0
     assert result.reused > 0
     assert result.reviews_twice > 0
