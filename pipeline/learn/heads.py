@@ -46,22 +46,29 @@ class OperatingPoint:
     fpr: float
 
 
-def fit_lda(features: Matrix, fake: Labels, shrinkage: float) -> Line:
+def fit_lda(features: Matrix, fake: Labels, shrinkage: float, share: Vector | None = None) -> Line:
     """Linear discriminant with the two classes' pooled covariance, shrunk towards its own diagonal.
 
     `shrinkage` 0–1: with more features than faces the covariance has no inverse, and its small directions are noise.
-    Towards the diagonal rather than a sphere, since the features' spreads differ by orders of magnitude. Raises
-    ValueError when a class is empty.
+    Towards the diagonal rather than a sphere, since the features' spreads differ by orders of magnitude. `share` weighs
+    rows within their class, and then each class's covariance counts half however many rows it has; without it every row
+    counts the same. Raises ValueError when a class is empty.
     """
     if fake.all() or not fake.any():
         raise ValueError("both real and fake faces are needed")
-    means = [features[fake == kind].mean(axis=0, dtype=np.float64) for kind in (False, True)]
+    weight = np.full(len(features), 1 / max(1, len(features) - 2))
+    if share is not None:
+        for kind in (False, True):
+            weight[fake == kind] = share[fake == kind] / (2 * share[fake == kind].sum())
     centred = features.astype(np.float64)
+    means = []
     for kind in (False, True):
-        centred[fake == kind] -= means[kind]
-    freedom = max(1, len(features) - 2)
-    spread = np.maximum(np.sqrt((centred**2).sum(axis=0) / freedom), 1e-6)
-    centred *= np.sqrt((1 - shrinkage) / freedom) / spread
+        rows = fake == kind
+        means.append(np.average(centred[rows], axis=0, weights=weight[rows]))
+        centred[rows] -= means[-1]
+    centred *= np.sqrt(weight)[:, None]
+    spread = np.maximum(np.sqrt((centred**2).sum(axis=0)), 1e-6)
+    centred *= np.sqrt(1 - shrinkage) / spread
     difference = (means[1] - means[0]) / spread
     ridge = max(shrinkage, 1e-9)
     if len(features) < features.shape[1]:
@@ -73,8 +80,8 @@ def fit_lda(features: Matrix, fake: Labels, shrinkage: float) -> Line:
         correlation = centred.T @ centred
         correlation[np.diag_indices(len(correlation))] += ridge
         scaled = np.linalg.solve(correlation, difference)
-    weight = scaled / spread
-    return Line(weight, -float(weight @ (means[0] + means[1])) / 2)
+    slope = scaled / spread
+    return Line(slope, -float(slope @ (means[0] + means[1])) / 2)
 
 
 def fit_platt(scores: Vector, fake: Labels, share: Vector | None = None) -> tuple[float, float]:

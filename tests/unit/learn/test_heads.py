@@ -57,6 +57,28 @@ def test_few_faces_and_many_give_one_and_the_same_line() -> None:
     assert short == pytest.approx(np.linalg.solve(shrunk, difference))
 
 
+def test_a_share_of_two_counts_as_two_rows() -> None:
+    """Rows weigh within their class: a share is how often a row is there."""
+    features, fake = _cloud(7, 60, 1.0)
+    share = np.where(np.arange(60) % 3 == 0, 2.0, 1.0)
+    often = np.repeat(np.arange(60), share.astype(int))
+    weighed, repeated = (
+        fit_lda(features, fake, 0.2, share),
+        fit_lda(features[often], fake[often], 0.2, np.ones(len(often))),
+    )
+    assert weighed.weight == pytest.approx(repeated.weight)
+    assert weighed.bias == pytest.approx(repeated.bias)
+
+
+def test_with_shares_more_rows_of_a_class_change_nothing() -> None:
+    """Each class's covariance counts half: a thousand reals do not drown what a hundred fakes say of noise."""
+    features, fake = _cloud(8, 60, 1.0)
+    often = np.repeat(np.arange(60), np.where(fake, 1, 5))
+    once, drowned = (fit_lda(features[r], fake[r], 0.2, np.ones(len(r))) for r in (np.arange(60), often))
+    assert drowned.weight == pytest.approx(once.weight)
+    assert fit_lda(features[often], fake[often], 0.2).weight != pytest.approx(once.weight, rel=0.01)
+
+
 def test_one_class_alone_is_refused() -> None:
     """There is nothing to tell apart."""
     with pytest.raises(ValueError, match="both real and fake"):

@@ -103,6 +103,24 @@ def test_a_head_is_trained_written_and_reported(head: str, tmp_path: Path, monke
     assert len(asked) == before
 
 
+@pytest.mark.parametrize(("head", "steady"), [("synthesis", True), ("swap", False)])
+def test_one_large_source_does_not_say_what_is_noise_to_a_synthesis_head(head: str, steady: bool) -> None:
+    """Its many rows weigh no more than 50; the swap head takes every row for one."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(0, 1, (300, 8)).astype(np.float32)
+    fake = np.arange(300) % 3 == 0
+    features[fake] += 1
+    sources = np.where(fake, "generator", np.where(np.arange(300) % 2 == 0, "large", "small"))
+    features[sources == "large", :4] *= 5
+    pictures = np.arange(300).astype(str)
+    often = np.repeat(np.arange(300), np.where(sources == "large", 4, 1))
+    one, many = (
+        subject._fit(head, subject._Faces(features[r], fake[r], sources[r], pictures[r]))
+        for r in (np.arange(300), often)
+    )
+    assert (many.weight == pytest.approx(one.weight, rel=1e-6)) is steady
+
+
 def test_a_manifest_with_one_kind_of_face_cannot_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Synthesis needs generated faces; the message counts what was found."""
     _pretend(monkeypatch)
