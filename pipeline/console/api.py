@@ -481,7 +481,9 @@ async def _shown(parts: Parts, person: Person, held: Held | None, of: tuple[Revi
         decided = parts.ledger.decision(first_task.media_id, first_task.round)
         past = parts.work.history(first_task.media_id, first_task.sha256)
         others = parts.work.of_uploader(upload.uploader_id, first_task.media_id) if upload.uploader_id else ()
-        hidden = held is not None and not sees_scores(_blind(parts, first_task.queue), held.first)
+        # Who may be asked about it does not see the scores by another way either; who only audits does.
+        asked = person.may(Permission.WORK) and not person.may(Permission.SEE_LOG)
+        hidden = asked and not sees_scores(_blind(parts, first_task.queue), held.first if held else None)
         urls = media_urls(parts, person, first_task)
         return case_view(held, of, decided, past, others, parts.policy(), urls, hidden=hidden)
 

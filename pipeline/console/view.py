@@ -96,8 +96,8 @@ def case_view(
         trace=[] if hidden or decided is None else [_hit(hit) for hit in decided.decision.trace],
         provenance=_provenance(facts),
         matches=[] if hidden or decided is None else [_match(match) for match in decided.matches],
-        history=[past_view(outcome) for outcome in history],
-        uploader_history=[past_view(outcome) for outcome in uploader_history],
+        history=[past_view(outcome, hidden) for outcome in history],
+        uploader_history=[past_view(outcome, hidden) for outcome in uploader_history],
         labels=sorted({rule.label for rule in policy.rules if rule.label}),
         harms=[HarmView(name=name, what=each.what, severity=each.severity) for name, each in policy.harms.items()],
         looks=held.looks if held else 0,
@@ -277,8 +277,8 @@ def _match(match: Match) -> MatchView:
     )
 
 
-def past_view(outcome: MediaEnforced) -> PastView:
-    """An outcome on record."""
+def past_view(outcome: MediaEnforced, hidden: bool = False) -> PastView:
+    """An outcome on record. The machine's reasons speak of scores."""
     return PastView(
         media_id=outcome.media_id,
         round=outcome.round,
@@ -286,5 +286,5 @@ def past_view(outcome: MediaEnforced) -> PastView:
         action=outcome.action,
         final=outcome.status is OutcomeStatus.FINAL,
         decided_by=outcome.decided_by.value,
-        reasons=list(outcome.reasons),
+        reasons=[] if hidden else list(outcome.reasons),
     )
