@@ -15,7 +15,6 @@ from rich.table import Table
 from pipeline.errors import UnmaskError
 from pipeline.policy.activations import PolicyWords, Switch, WorkerPolicy
 from pipeline.settings import Settings
-from pipeline.show import utc
 
 if TYPE_CHECKING:
     from pipeline.ledger.policies import PolicyRecord
@@ -111,6 +110,8 @@ def _kept(record: PolicyRecord, when: str) -> Kept:
 
 
 def _moment(when: str) -> datetime:
+    from pipeline.show import utc  # slow to import
+
     try:
         moment = utc(datetime.fromisoformat(when))
     except ValueError:
