@@ -219,9 +219,14 @@ def audit(
     settled: Annotated[
         float | None, typer.Option(help="Leave uploads alone that are younger than so many seconds: still under way.")
     ] = None,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Verify the hash chain of the console's audit log instead; prints its head.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Prove from topics and ledger that every upload has exactly one outcome; status 1 when it has not."""
+    if chain:
+        _audit_chain(as_json)
     from pipeline.audit_facts import run_audit
     from pipeline.kafka import client_config
     from pipeline.ledger.ledger import Ledger
@@ -236,6 +241,24 @@ def audit(
     else:
         out.print(audit_tables(report))
     raise typer.Exit(0 if report.holds else 1)
+
+
+def _audit_chain(as_json: bool) -> NoReturn:
+    from pipeline.ledger.ledger import Ledger
+    from pipeline.ledger.work import Work
+    from pipeline.review.chain import verify
+
+    ledger = Ledger(Settings().ledger_url)
+    ledger.check()
+    found = verify(Work(ledger).log_entries())
+    ledger.close()
+    if as_json:
+        out.print_json(msgspec.json.encode(found).decode())
+    elif found.broken_at is None:
+        out.print(f"The chain holds: {found.entries} entries, head {found.head}", highlight=False, soft_wrap=True)
+    else:
+        out.print(f"[red]Broken at entry {found.broken_at}: {found.why}[/]", highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if found.broken_at is None else 1)
 
 
 @app.command()

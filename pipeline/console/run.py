@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pipeline import log
 from pipeline.console.accounts import check_secret
 from pipeline.console.guard import RateLimit, Signer
+from pipeline.console.in_force import InForce
 from pipeline.console.oidc import Provider
 from pipeline.console.pages import Pages
 from pipeline.console.parts import Parts, Times
@@ -28,6 +29,7 @@ from pipeline.kafka import client_config
 from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.people import People
+from pipeline.ledger.policies import PolicyRecord
 from pipeline.ledger.work import Work
 from pipeline.policy.file import load
 from pipeline.policy.rules import Policy
@@ -100,12 +102,13 @@ def _provider(settings: Settings) -> Provider | None:
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal."""
-    policy = load(settings.policy_file, settings.calibration_file)
+    record = Ledger(settings.ledger_url)
+    in_force = InForce(PolicyRecord(record), load(settings.policy_file, settings.calibration_file))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(ending, stop.set)
-    async with open_parts(settings, lambda: policy) as parts:
+    async with open_parts(settings, lambda: in_force.policy) as parts:
         server = uvicorn.Server(
             uvicorn.Config(
                 console(parts),
@@ -121,9 +124,11 @@ async def serve(settings: Settings) -> None:
             served = running.create_task(server.serve())
             running.create_task(_relay(settings, parts, stop))
             running.create_task(gather(parts.work, stop))
+            running.create_task(in_force.keep(stop))
             # uvicorn ends itself at a signal, and then raises it again for the handlers above.
             await served
             stop.set()
+    record.close()
 
 
 async def _relay(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
