@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import UnmaskError
+from pipeline.policy.fields import FIELDS
+from pipeline.policy.schema import written
+from tests.unit.policy.sample import TEXT
 
 COMMANDS = [
     line.split()
@@ -25,6 +31,9 @@ COMMANDS = [
         "models verify",
         "models train",
         "policy check",
+        "policy show",
+        "policy fields",
+        "policy schema",
         "banks check",
         "banks rescan",
         "report dsa",
@@ -77,7 +86,58 @@ def test_a_request_must_say_what_it_is_about(monkeypatch, words, why):
 
 
 def test_the_policy_that_ships_is_sound():
-    """`policy check` reads the default policy and names its queues."""
-    result = CliRunner().invoke(app, ["policy", "check"])
+    """`policy check` finds nothing in the default policy, warnings included."""
+    result = CliRunner().invoke(app, ["policy", "check", "--strict"])
+    assert result.exit_code == 0, result.output
+    assert "0 errors, 0 warnings" in result.output
+
+
+def test_a_policy_with_mistakes(tmp_path):
+    """Every mistake is a line that editors can jump to; status 1 for errors, and for warnings when asked."""
+    path = tmp_path / "p.yaml"
+    path.write_text(TEXT.replace("queue: faces", "queue: fases").replace("threshold.nude", "threshold.nud"))
+    result = CliRunner().invoke(app, ["policy", "check", str(path)])
+    assert result.exit_code == 1
+    place = re.escape(str(path))
+    lines = [line for line in result.output.split("\n") if re.match(rf"{place}:\d+:\d+: error: ", line)]
+    assert len(lines) == 3
+    assert result.output.endswith("3 errors, 0 warnings\n")
+
+    path.write_text(TEXT.replace("  nude: 0.80", "  nude: 0.80\n  spare: 0.5"))
+    assert CliRunner().invoke(app, ["policy", "check", str(path)]).exit_code == 0
+    result = CliRunner().invoke(app, ["policy", "check", str(path), "--strict", "--json"])
+    assert result.exit_code == 1
+    checked = json.loads(result.output)
+    assert checked["version"].startswith("sample@")
+    assert {"rule": "spare", "severity": "warning"}.items() <= next(
+        each for each in checked["findings"] if each["rule"] == "spare"
+    ).items()
+
+
+def test_a_policy_in_words(tmp_path):
+    """`policy show` prints rules, queues and the sources of clocks; as JSON all of the policy."""
+    path = tmp_path / "p.yaml"
+    path.write_text(TEXT)
+    result = CliRunner().invoke(app, ["policy", "show", str(path)], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    assert "faces" in result.output
+    for word in (
+        "intimate-swap",
+        "nudity.probability >= threshold.nude",
+        "faces in 4h",
+        "another law",
+        "swap-in-doubt",
+    ):
+        assert word in result.output
+    assert result.output.index("intimate-swap") < result.output.index("declared")
+    shown = json.loads(CliRunner().invoke(app, ["policy", "show", str(path), "--json"]).output)
+    assert [rule["name"] for rule in shown["policy"]["rules"]][-1] == "intimate-swap"
+
+
+def test_what_conditions_may_use():
+    """`policy fields` lists every field; `policy schema` prints what editors complete by."""
+    result = CliRunner().invoke(app, ["policy", "fields"], env={"COLUMNS": "200"})
+    assert "<family>.probability" in result.output
+    assert "consent.given" in result.output
+    listed = json.loads(CliRunner().invoke(app, ["policy", "fields", "--json"]).output)
+    assert {each["name"] for each in listed} == set(FIELDS)
+    assert CliRunner().invoke(app, ["policy", "schema"]).output == written()

@@ -14,7 +14,7 @@ from pipeline.decode.port import Clip, Span, Window
 from pipeline.detect.port import Closer, DetectorReport, Findings, Mode, ReportStatus, Score
 from pipeline.errors import Permanent, Reason, Stage
 from pipeline.events import MediaUploaded
-from pipeline.events.values import Action, Failure, Family, SignalStatus, WindowLook
+from pipeline.events.values import Action, Failure, Family, SignalStatus, Surface, WindowLook
 from pipeline.ledger.port import KnownContent, known_from
 from pipeline.policy.file import load
 from pipeline.screen import Screening, screen, unscreenable
@@ -121,7 +121,7 @@ async def test_known_bytes_are_decided_without_decoding_or_inference(tmp_path):
     assert content is not None
     bench.store[content.sha256, first.versions.detectors] = content
     again = await screen(
-        MediaUploaded(media_id="m-2", uri="file:///a.jpg", uploaded_at=NOW, surface="ad"),
+        MediaUploaded(media_id="m-2", uri="file:///a.jpg", uploaded_at=NOW, surface=Surface.AD),
         1,
         now=NOW,
         within=5,
