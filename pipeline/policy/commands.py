@@ -17,6 +17,7 @@ from rich.table import Table
 from pipeline.policy.backtest_command import add_to as add_backtests
 from pipeline.policy.check_commands import add_to as add_check
 from pipeline.policy.record_commands import add_to as add_record
+from pipeline.policy.thresholds_command import add_to as add_thresholds
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ policy_app = typer.Typer(no_args_is_help=True, help="The policy file.")
 add_check(policy_app)
 add_backtests(policy_app)
 add_record(policy_app)
+add_thresholds(policy_app)
 out = Console()
 err = Console(stderr=True)
 
