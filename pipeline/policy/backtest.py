@@ -125,16 +125,19 @@ def tally(records: Iterable[Recorded], by: Question) -> Tally:
 def _count(record: Recorded, by: Question, into: Tally) -> None:
     decided, verdict = record
     then = decided.decision
-    # What is decided again from a part of the record has the part's words too: only what is compared is kept.
     case = restated(decided, by.new)
     after = decide(case.case, by.new)
-    before: Decision = then if by.old is None else decide(restated(decided, by.old).case, by.old)
+    before: Decision = then
+    earlier = case
+    if by.old is not None:
+        earlier = case if by.old.fusion_version == by.new.fusion_version else restated(decided, by.old)
+        before = decide(earlier.case, by.old)
     _count_basis(record, case.anew, case.stale, into)
-    for side, version, decision in ((BEFORE, by.old, before), (AFTER, by.new, after)):
-        if version is not None and version.version == then.policy_version and not case.anew:
+    for side, policy, seen, decision in ((BEFORE, by.old, earlier, before), (AFTER, by.new, case, after)):
+        if policy is not None and policy.version == then.policy_version and not seen.anew:
             into.totals["comparable"] += 1
             into.totals["not reproduced"] += _outcome(decision) != _outcome(then)
-        _count_hits(side, decision, version, into)
+        _count_hits(side, decision, policy, into)
         _count_verdict(side, decision, verdict, into)
     count_shadow(after, verdict, into, among=_shadow_rules(by.new))
 

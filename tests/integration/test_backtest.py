@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -166,6 +166,25 @@ def test_what_was_recorded_under_other_policies(tmp_path: Path) -> None:
     alone = tried_on(mixed, policy(SWAP), policy())
     agree(alone, flips((one, outcome(one), outcome(one, swap=0.70)) for one in latest(drawn)))
     assert alone.flips < found.flips
+
+
+def scaled(one: Drawn) -> Drawn:
+    """The upload as a calibration sees it that takes a tenth off every score."""
+    swap, synthesis, nudity = (s if s is None else round(0.9 * s, 6) for s in (one.swap, one.synthesis, one.nudity))
+    return replace(one, swap=swap, synthesis=synthesis, nudity=nudity or 0.0)
+
+
+@pytest.mark.parametrize("against", ["recorded", "file"])
+def test_another_calibration_is_applied_to_stored_scores(week: Week, against: str) -> None:
+    """Probabilities are made anew from the raw scores on record, and what a backtest cannot redo is said."""
+    new = policy(("points: [[0, 0], [1, 1]]", "points: [[0, 0], [1, 0.9]]"), ("top_share: 0.1", "top_share: 0.2"))
+    found = tried_on(week, new, policy() if against == "file" else None)
+    by_hand = flips((one, outcome(one), outcome(scaled(one))) for one in latest(week.drawn))
+    assert by_hand.total > 10
+    agree(found, by_hand)
+    assert found.anew == COUNT - found.not_screened
+    assert any("made anew" in warning for warning in found.warnings)
+    assert any("pools scores otherwise" in warning for warning in found.warnings) == (against == "file")
 
 
 def test_every_round_or_the_latest(week: Week) -> None:
