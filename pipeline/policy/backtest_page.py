@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pipeline.events.values import Action
 from pipeline.policy.backtest_result import Backtest, DayLoad, Quality, QueueLoad, Split, Transition
-from pipeline.policy.backtest_tables import SELECTIVE, headline, shared, takes
+from pipeline.policy.backtest_tables import SELECTIVE, headline, moved, shared, takes
 from pipeline.policy.share import Share
 
 STRICTER, MILDER, REVIEW, THEN, NOW = "#a8341e", "#22694f", "#8b97a8", "#b9c3d1", "#2f5d9b"
@@ -33,6 +33,7 @@ def page(found: Backtest) -> str:
             if any(each.flips for each in splits)
         ],
         hours=_hours(found.queues),
+        moves=moved(found.moves),
         days=_days(found.days),
         quality=_quality((*found.quality, *found.families)),
         takes=takes,

@@ -17,6 +17,7 @@ from pipeline.policy.backtest_result import (
     ShadowReport,
     ShadowRule,
     Split,
+    Transition,
 )
 from pipeline.policy.share import Share
 from pipeline.policy.workload import Handling, Source
@@ -116,7 +117,17 @@ def _queues(found: Backtest) -> Table:
         counts = (each.before, each.after, each.added, each.removed)
         table.add_row(escape(each.queue), *map(str, counts), takes(each.handling), f"{each.hours:+.1f}")
     table.add_row("all", "", "", "", "", "", f"{found.hours:+.1f}", style="bold")
+    if moves := moved(found.moves):
+        table.caption = escape(moves)
     return table
+
+
+def moved(moves: Sequence[Transition]) -> str:
+    """`27 triage → faces; 4 nobody → faces`: the most first."""
+    ordered = sorted(moves, key=lambda each: (-each.uploads, each.before, each.after))
+    told = [f"{each.uploads} {each.before or 'nobody'} → {each.after or 'nobody'}" for each in ordered]
+    more = f"; and {len(told) - _MOST_ROWS} more kinds" if len(told) > _MOST_ROWS else ""
+    return "; ".join(told[:_MOST_ROWS]) + more
 
 
 def takes(handling: Handling) -> str:

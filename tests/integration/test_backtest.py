@@ -253,6 +253,21 @@ def test_shadow_report_from_recorded_traces(tmp_path: Path) -> None:
     drawn = generate(ledger, 2_000, policies=(tried.policy,))
     ledger.close()
     report = shadowed(url, tried.policy, WEEK, processes=1)
+    asked = [
+        "policy",
+        "shadow",
+        "--since",
+        "7d",
+        "--until",
+        WEEK.until.date().isoformat(),
+        "--processes",
+        "1",
+        "--json",
+    ]
+    done = CliRunner().invoke(app, asked, env={"UNMASK_DATABASE_URL": url})
+    assert [rule["rule"] for rule in msgspec.json.decode(done.stdout)["rules"]] == ["likely-swap-in-ad"]
+    table = CliRunner().invoke(app, asked[:-1], env={"UNMASK_DATABASE_URL": url, "COLUMNS": "160"})
+    assert "likely-swap-in-ad" in table.stdout
     assert report.rules == tried_on(Week(url, drawn), tried).shadow
     assert report.rules[0].hits == sum(
         not one.failed and one.surface == "ad" and (one.swap or 0) >= 0.80 for one in latest(drawn)
