@@ -16,8 +16,8 @@ help: ## Say what there is
 demo: $(SETUP) ## Run the main job end to end on embedded parts (KEEP=1: stay up afterwards)
 	$(BIN)/unmask demo $(if $(KEEP),--keep)
 
-test: $(SETUP) system models ## Every test: unit, contract, conformance, integration, a short chaos run
-	$(BIN)/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/chaos
+test: $(SETUP) system models ## Every test: unit, contract, conformance, integration, browser, a short chaos run
+	$(BIN)/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/browser tests/chaos
 
 check: lint types imports unit ## What has to be green before a commit: lint, types, import rules, fast tests
 
@@ -66,5 +66,5 @@ $(SETUP): pyproject.toml .lock/requirements.txt .lock/bootstrap.txt .lock/system
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-system: # What the tests need beside Python: Java 17 and Maven (Apache Kafka), ffmpeg (benchmark)
+system: # What the tests need beside Python: Java 17 and Maven (Apache Kafka), ffmpeg (benchmark), Chromium (the console's pages)
 	@bash .lock/system test $(PYTHON)
