@@ -37,6 +37,7 @@ class Cases:
     """The cases of open tasks, by what they look like: bytes first, then frames. Kept in memory, made anew at start."""
 
     _by_bytes: dict[tuple[str, str, str], UUID] = field(default_factory=dict)
+    _seen: set[UUID] = field(default_factory=set)
     _looks: dict[tuple[str, str], list[tuple[UUID, frozenset[bytes]]]] = field(default_factory=dict)
 
     def known(self, task: Waiting, case_id: UUID) -> None:
@@ -45,7 +46,9 @@ class Cases:
         if task.sha256 is not None:
             self._by_bytes.setdefault((*kind, task.sha256), case_id)
         codes = _codes(task.frames)
-        if codes:
+        # One look per case, its first: copies of copies drift away from what the decision is about.
+        if codes and case_id not in self._seen:
+            self._seen.add(case_id)
             self._looks.setdefault(kind, []).append((case_id, codes))
 
     def of(self, task: Waiting) -> UUID:

@@ -7,6 +7,7 @@ At least once: a record that was published and not yet marked is published again
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -21,6 +22,8 @@ Send = Callable[[str, bytes, bytes], Awaitable[None]]
 """(topic, key, value) → returns when every in-sync replica has the record. Raises Transient."""
 
 _PAUSE, _LONGEST = 0.5, 10.0
+_FORGET_SECONDS = 3600.0
+"""Cases are read anew so often: those that were decided meanwhile are not kept in memory for ever."""
 
 
 async def relay_once(work: Work, send: Send, now: datetime) -> int:
@@ -47,10 +50,11 @@ def gather_once(work: Work, cases: Cases) -> int:
 async def gather(work: Work, stop: asyncio.Event) -> None:
     """Make cases of near copies until told to stop. A task that belongs to none yet is a case of its own."""
     cases: Cases | None = None
+    made = 0.0
     while not stop.is_set():
         try:
-            if cases is None:
-                cases = await asyncio.to_thread(_known, work)
+            if cases is None or time.monotonic() - made > _FORGET_SECONDS:
+                cases, made = await asyncio.to_thread(_known, work), time.monotonic()
             if await asyncio.to_thread(gather_once, work, cases):
                 continue
         except Transient as trouble:

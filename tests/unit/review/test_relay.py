@@ -1,0 +1,77 @@
+"""The outbox's way to Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Reason, Stage, Transient
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.work import Work
+from pipeline.review.relay import relay, relay_once
+from tests.records import NOON
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Work]:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    ledger.migrate()
+    yield Work(ledger)
+    ledger.close()
+
+
+class Broker:
+    """Takes records, or fails from the one with this number on."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.taken: list[bytes] = []
+        self.fails_at = fails_at
+
+    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+        """Take one."""
+        if self.fails_at is not None and len(self.taken) >= self.fails_at:
+            raise Transient(Stage.SETTLE, Reason.BROKER_UNAVAILABLE, "away")
+        self.taken.append(value)
+
+
+async def test_what_was_published_is_not_again(work: Work) -> None:
+    """In order, once; what is not due yet waits."""
+    for i in range(3):
+        work.post("t", "k", b"%d" % i, NOON + timedelta(seconds=i))
+    broker = Broker()
+    assert await relay_once(work, broker.send, NOON + timedelta(seconds=1)) == 2
+    assert await relay_once(work, broker.send, NOON + timedelta(seconds=1)) == 0
+    assert await relay_once(work, broker.send, NOON + timedelta(seconds=9)) == 1
+    assert broker.taken == [b"0", b"1", b"2"]
+
+
+async def test_trouble_in_the_middle_loses_nothing(work: Work) -> None:
+    """What went through is marked; the rest goes later."""
+    for i in range(4):
+        work.post("t", "k", b"%d" % i, NOON + timedelta(seconds=i))
+    later = NOON + timedelta(minutes=1)
+    broker = Broker(fails_at=2)
+    with pytest.raises(Transient):
+        await relay_once(work, broker.send, later)
+    broker.fails_at = None
+    assert await relay_once(work, broker.send, later) == 2
+    assert broker.taken == [b"0", b"1", b"2", b"3"]
+
+
+async def test_it_goes_on_until_told_to_stop(work: Work) -> None:
+    """A broker that is away for a while is waited for."""
+    work.post("t", "k", b"0", NOON)
+    broker, stop = Broker(fails_at=0), asyncio.Event()
+    running = asyncio.create_task(relay(work, broker.send, lambda: NOON, stop))
+    await asyncio.sleep(0.05)
+    broker.fails_at = None
+    async with asyncio.timeout(30):
+        while not broker.taken:
+            await asyncio.sleep(0.05)
+    stop.set()
+    await running
+    assert broker.taken == [b"0"]
