@@ -61,6 +61,9 @@ class Held:
     error: str | None = None
 
 
+_YES, _NO = Held(True), Held(False)
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A checked condition. `written`: with definitions and thresholds put in. `fields`: those that it then uses."""
@@ -84,7 +87,7 @@ class Condition:
             return Held(False, _tidy(str(error)))
         if not isinstance(value, bool):
             return Held(False, _tidy(str(value)))
-        return Held(value)
+        return _YES if value else _NO
 
 
 @dataclass(frozen=True, slots=True)

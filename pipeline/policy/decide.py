@@ -57,6 +57,11 @@ class _Look:
         """Those that anything is known of, or should be."""
         return dict.fromkeys((*self.signals, *self.policy.fusion.requires))
 
+    def edge(self, family: Family) -> float | None:
+        """The probability from which a family is in doubt."""
+        band = self.policy.fused.abstain(family)
+        return band.low if band else None
+
     def saw(self, *conditions: Condition | None) -> tuple[Saw, ...]:
         """The values that these conditions saw."""
         names = dict.fromkeys(name for condition in conditions if condition for name in condition.fields)
@@ -163,53 +168,60 @@ def _crossed(condition: Condition, signals: Mapping[Family, Signal]) -> tuple[tu
 
 
 def _fail_modes(look: _Look) -> Iterator[_Fired]:
-    case, policy = look.case, look.policy
-    for mode in policy.fail_modes:
-        if (mode.on is On.UNJUDGED) is (case.failure is None):
+    for mode in look.policy.fail_modes:
+        failed = _concerned_by(mode, look)
+        if not failed:
             continue
-        if mode.surfaces and case.upload.surface not in mode.surfaces:
-            continue
-        condition = policy.conditions.fail_modes.get(mode.name)
+        condition = look.policy.conditions.fail_modes.get(mode.name)
         # What cannot be answered applies: it stands for something that nobody could judge.
-        if condition is not None and not ((held := condition.holds(look.seen)).yes or held.error):
-            continue
-        if case.failure is not None:
-            if not mode.causes or case.failure.reason in mode.causes:
-                yield _failed(mode, words.failed(mode.reason, case.failure), look)
-            continue
-        for family in mode.families or look.families:
-            yield from _failed_family(mode, family, look)
+        if condition is None or (held := condition.holds(look.seen)).yes or held.error:
+            yield from (_failed(mode, family, look) for family in failed)
 
 
-def _failed_family(mode: FailMode, family: Family, look: _Look) -> Iterator[_Fired]:
-    signal, fusion = look.signals.get(family), look.policy.fusion
-    if mode.on is On.MISSING and _missing(signal, family in fusion.requires, fusion.of(family).min_coverage):
-        coverage = signal.coverage if signal else 0.0
-        yield _failed(mode, words.not_judged(mode.reason, family, coverage), look, family)
-    if mode.on is On.UNCERTAIN and signal is not None and signal.probability is not None:
-        band = look.policy.fused.abstain(family)
-        edge = band.low if band else None
-        if signal.status is SignalStatus.ABSTAINED or (edge is not None and signal.probability >= edge):
-            yield _failed(mode, words.doubtful(mode.reason, signal, edge), look, family, signal.probability, edge)
+def _concerned_by(mode: FailMode, look: _Look) -> Sequence[Family | None]:
+    """Of what this mode is for, what could not be judged: families, or None, the upload as a whole."""
+    case = look.case
+    if mode.surfaces and case.upload.surface not in mode.surfaces:
+        return ()
+    if case.failure is not None:
+        concerned = mode.on is On.UNJUDGED and (not mode.causes or case.failure.reason in mode.causes)
+        return (None,) if concerned else ()
+    families = mode.families or look.families
+    if mode.on is On.MISSING:
+        return [family for family in families if _missing(family, look)]
+    if mode.on is On.UNCERTAIN:
+        return [family for family in families if _doubtful(family, look)]
+    return ()
 
 
-def _missing(signal: Signal | None, required: bool, min_coverage: float) -> bool:
+def _missing(family: Family, look: _Look) -> bool:
     """Not judged, or too little of it, however high the score of the rest: a suspicion does not stand in for a look."""
+    signal, fusion = look.signals.get(family), look.policy.fusion
     if signal is None:
-        return required
+        return family in fusion.requires
     if signal.status is SignalStatus.NOT_APPLICABLE:
         return False
-    return signal.status is SignalStatus.MISSING or signal.coverage < min_coverage
+    return signal.status is SignalStatus.MISSING or signal.coverage < fusion.of(family).min_coverage
 
 
-def _failed(
-    mode: FailMode,
-    because: str,
-    look: _Look,
-    family: Family | None = None,
-    observed: float | None = None,
-    threshold: float | None = None,
-) -> _Fired:
+def _doubtful(family: Family, look: _Look) -> bool:
+    signal = look.signals.get(family)
+    if signal is None or signal.probability is None:
+        return False
+    edge = look.edge(family)
+    return signal.status is SignalStatus.ABSTAINED or (edge is not None and signal.probability >= edge)
+
+
+def _failed(mode: FailMode, family: Family | None, look: _Look) -> _Fired:
+    signal, failure = look.signals.get(family) if family else None, look.case.failure
+    observed = threshold = None
+    if family is None:
+        because = words.failed(mode.reason, failure) if failure else mode.reason
+    elif mode.on is On.UNCERTAIN and signal:
+        observed, threshold = signal.probability, look.edge(family)
+        because = words.doubtful(mode.reason, signal, threshold)
+    else:
+        because = words.not_judged(mode.reason, family, signal.coverage if signal else 0.0)
     exempt = _exempted(mode.unless, look)
     if exempt is not None:
         because = f"{because} Left alone: {look.policy.file.exemptions[exempt].reason}."
