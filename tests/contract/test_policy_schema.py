@@ -31,6 +31,12 @@ def test_the_file_is_what_the_types_give() -> None:
     Draft202012Validator.check_schema(schema.schema())
 
 
+def test_the_default_policy_names_it() -> None:
+    """Editors with a YAML language server find the schema by the first line."""
+    first = DEFAULT.read_text(encoding="utf-8").split("\n", 1)[0]
+    assert first == f"# yaml-language-server: $schema={schema.FILE}"
+
+
 def test_every_word_is_explained() -> None:
     """Each key of each section has a sentence, and the fields of conditions are listed."""
     parts: dict[str, Any] = schema.schema()["$defs"]
