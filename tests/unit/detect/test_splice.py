@@ -48,12 +48,11 @@ def score(clip: Clip) -> tuple[float, float, float, str]:
 
 
 def test_a_stretch_with_other_noise_scores_higher_and_is_pointed_at():
-    """Four of twelve looks with three times the noise: more suspicious than none, and the stretch covers them."""
+    """Four of twelve looks with three times the noise: more suspicious than none; the stretch is theirs for the most."""
     plain = score(timeline([2.0] * 12))
     value, start, end, note = score(timeline([2.0] * 4 + [7.0] * 4 + [2.0] * 4))
     assert value > plain[0]
-    assert start == pytest.approx(3.5, abs=1.1)
-    assert end == pytest.approx(7.5, abs=1.1)
+    assert (min(end, 7.5) - max(start, 3.5)) / (max(end, 7.5) - min(start, 3.5)) > 0.6
     assert "noise" in note
 
 
