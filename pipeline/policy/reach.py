@@ -431,11 +431,12 @@ def _points(
     besides: Mapping[str, tuple[float, ...]],
 ) -> Iterator[tuple[Value, ...]]:
     numeric = [name for name in fields if FIELDS[name].kind is Kind.NUMBER]
-    linked = {number for name in numeric for number in (*named.numbers.get(name, ()), *besides.get(name, ()))}
+    said = {number for name in numeric for number in (*named.numbers.get(name, ()), *besides.get(name, ()))}
+    numbers = _numbers(said, [FIELDS[name] for name in numeric])
     choices = [
         only[name]
         if name in only
-        else _numbers(FIELDS[name], linked, len(numeric))
+        else _within(FIELDS[name], numbers)
         if name in numeric
         else _values(FIELDS[name], named)
         for name in fields
@@ -452,12 +453,20 @@ def _points(
             yield values
 
 
-def _numbers(field: Field, named: Iterable[float], fields: int) -> tuple[float, ...]:
-    """Every number that is named, and as many between two of them as there are fields to be told apart."""
-    top = field.most if math.isfinite(field.most) else max((*named, 1.0)) + 1.0
-    marks = sorted({0.0, top, *(number for number in named if 0.0 <= number <= top)})
-    between = [a + (b - a) * step / (fields + 1) for a, b in pairwise(marks) for step in range(1, fields + 1)]
-    return (*sorted((*marks, *between)), *(() if field.known else (math.nan,)))
+def _numbers(named: Iterable[float], fields: Sequence[Field]) -> list[float]:
+    """Every number that is named, the ends, and as many between two of them as there are fields to be told apart."""
+    ends = [each.most for each in fields if math.isfinite(each.most)]
+    marks = {0.0, *ends, *(number for number in named if number >= 0.0)}
+    ordered = sorted({*marks, max((*marks, 1.0)) + 1.0})
+    between = [
+        a + (b - a) * step / (len(fields) + 1) for a, b in pairwise(ordered) for step in range(1, len(fields) + 1)
+    ]
+    return sorted((*ordered, *between))
+
+
+def _within(field: Field, numbers: Iterable[float]) -> tuple[float, ...]:
+    possible = tuple(number for number in numbers if number <= field.most)
+    return possible if field.known else (*possible, math.nan)
 
 
 _OTHER = "(other)"
@@ -503,7 +512,7 @@ Partial = Mapping[str, Value]
 
 
 def _signal(values: Partial) -> bool:
-    """low ≤ probability ≤ high; judged means that there is a probability, missing that there is none."""
+    """low ≤ probability ≤ high, all three or none; judged means that they are there, missing that they are not."""
     numbers = [values[name] for name in ("low", "probability", "high") if name in values]
     if any(math.isnan(float(number)) for number in numbers):  # type: ignore[arg-type]
         bounds_only = "probability" not in values or math.isnan(float(values["probability"]))  # type: ignore[arg-type]
