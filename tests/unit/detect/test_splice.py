@@ -48,7 +48,7 @@ def score(clip: Clip) -> tuple[float, float, float, str]:
 
 
 def test_a_stretch_with_other_noise_scores_higher_and_is_pointed_at():
-    """Four of twelve looks with three times the noise: more suspicious than none; the stretch is theirs for the most."""
+    """Four of twelve looks with three times the noise: more suspicious than none, and mostly theirs is the stretch."""
     plain = score(timeline([2.0] * 12))
     value, start, end, note = score(timeline([2.0] * 4 + [7.0] * 4 + [2.0] * 4))
     assert value > plain[0]
