@@ -295,8 +295,9 @@ def _local(text: str) -> frozenset[str]:
 
 
 def literal(text: str) -> str:
-    """The text that a string literal stands for; CEL writes it as Python does."""
-    return str(ast.literal_eval(text))
+    """The text that a string literal stands for; CEL writes it as Python does, but for two escapes."""
+    plain = text if text[0] in "rR" else re.sub(r"\\([?`])", r"\1", text)
+    return str(ast.literal_eval(plain))
 
 
 def _compared(said: tuple[Token, ...], i: int) -> Iterable[Token]:

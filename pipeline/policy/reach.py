@@ -109,7 +109,8 @@ def _parsed(said: Sequence[Token]) -> Formula:
                 pieces = (said[a + 1 : b] for a, b in pairwise(cuts))
                 return kind(tuple(_parsed(piece) for piece in pieces))
         if said[0].text == "!" and not any(said[i].text in _COMPARING for i in outside):
-            return Not(_parsed(said[1:]))
+            rest = next(i for i, token in enumerate(said) if token.text != "!")
+            return Not(_parsed(said[rest:])) if rest % 2 else _parsed(said[rest:])
     return Leaf(" ".join(token.text for token in said), said[0].offset)
 
 

@@ -114,4 +114,4 @@ def test_pieces() -> None:
         ("operator", "!="),
         ("number", ".5"),
     ]
-    assert literal(r"'it\'s'") == "it's"
+    assert [literal(text) for text in (r"'it\'s'", r"'\?'", r"r'\d'", '"""\'"""')] == ["it's", "?", r"\d", "'"]

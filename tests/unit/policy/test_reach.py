@@ -180,6 +180,8 @@ def test_structure() -> None:
         (Leaf(a, 0), All((Not(Leaf(b, 22)), Leaf(a, len(f"{a} || !({b}) && ")))))
     )
     assert [leaf.text for leaf, _ in leaves(formula(f"{a} ? {b} : true"))] == [f"{a} ? {b} : true"]
+    assert formula(f"!!!{a}") == Not(Leaf(a, 3))
+    assert formula("!" * 1990 + a) == Leaf(a, 1990)
     assert [negated for _, negated in leaves(formula(f"!(!({a}) || {b})"))] == [False, True]
 
 

@@ -87,7 +87,7 @@ def case(number: int, swap: float, lips: float = 0.0) -> Case:
 
 
 def drawn(count: int, seed: int, judged: Callable[[float], bool] = lambda _: True) -> Sample:
-    """Probabilities are uniform, and where they say p a share p is manipulated: above t the precision is (1 + t) / 2."""
+    """Uniform probabilities; where they say p a share p is manipulated: above t the precision is (1 + t) / 2."""
     rng = np.random.default_rng(seed)
     items = []
     for number in range(count):
@@ -206,7 +206,7 @@ def test_hours_are_those_of_the_tasks(small: Sourced) -> None:
 
 def test_capacity_holds_on_fresh_uploads_and_the_least_urgent_gives_way(small: Sourced) -> None:
     """First the rule of the lowest priority; what restricts keeps its precision."""
-    found = proposed(small, drawn(2000, 3), hours=44.0)
+    found = proposed(small, drawn(2000, 3), hours=50.0)
     by_name = {each.name: each for each in found.proposals}
     assert found.holds
     assert 0.5 < by_name["lips"].proposed < 1
@@ -223,7 +223,7 @@ def test_proposals_fit_the_hours_of_other_uploads(small: Sourced) -> None:
     """What the new thresholds cost is known: (1 - possible) in `faces`, and of the others (1 - lips) in `sound`."""
     kept = 0
     for seed in range(20):
-        found = proposed(small, drawn(1000, 100 + seed), hours=35.0)
+        found = proposed(small, drawn(1000, 100 + seed), hours=35.0, precision=0.7)
         assert found.holds
         values = {each.name: each.proposed for each in found.proposals}
         asked = min(values["swap_possible"], values["swap_likely"])
