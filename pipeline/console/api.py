@@ -40,7 +40,7 @@ from pipeline.console.models import (
     TaskView,
 )
 from pipeline.console.parts import Parts
-from pipeline.console.view import breaches, case_view, quality_view, sees_scores, task_view
+from pipeline.console.view import breaches, case_view, harm_views, quality_view, sees_scores, task_view
 from pipeline.events import ReviewRequested, SubjectRequested
 from pipeline.events.codec import encode
 from pipeline.events.values import Action, RequestKind
@@ -104,6 +104,7 @@ async def me(request: Request, person: Self_) -> Me:
         permissions=sorted({permission.value for role in person.roles for permission in GRANTS[role]}),
         preferences=Preferences.model_validate_json(stored) if stored else Preferences(),
         exposure=await _exposure(parts, person),
+        harms=harm_views(parts.policy()),
         csrf_token=csrf_token(secret, parts.signer.secret) if secret else None,
     )
 

@@ -72,6 +72,7 @@ class Me(Model):
     permissions: list[str]
     preferences: Preferences
     exposure: list[Exposure]
+    harms: list[HarmView]
     csrf_token: str | None
 
 
@@ -396,5 +397,5 @@ class ChainView(Model):
     why: str
 
 
-for _model in (Preferences, CaseView):
+for _model in (Preferences, Me, CaseView):
     _model.model_rebuild()

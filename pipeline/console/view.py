@@ -99,9 +99,14 @@ def case_view(
         history=[past_view(outcome, hidden) for outcome in history],
         uploader_history=[past_view(outcome, hidden) for outcome in uploader_history],
         labels=sorted({rule.label for rule in policy.rules if rule.label}),
-        harms=[HarmView(name=name, what=each.what, severity=each.severity) for name, each in policy.harms.items()],
+        harms=harm_views(policy),
         looks=held.looks if held else 0,
     )
+
+
+def harm_views(policy: Policy) -> list[HarmView]:
+    """The harms that a restriction may be for, in the policy's order."""
+    return [HarmView(name=name, what=each.what, severity=each.severity) for name, each in policy.harms.items()]
 
 
 def task_view(task: ReviewRequested, hidden: bool = False) -> TaskView:

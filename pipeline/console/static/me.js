@@ -17,9 +17,30 @@ const told = () => { form.querySelector("output").textContent = form.elements.bl
 form.addEventListener("input", told);
 told();
 
+// What differs for one harm: empty is "as above".
+const WAYS = { mute: ["as above", "mute", "sound"], greyscale: ["as above", "grey", "colours"], warn: ["as usual", "warn", "do not"] };
+fill(document.querySelector("#harms tbody"), me.harms.map((harm) => {
+  const own = me.preferences.per_harm[harm.name] ?? {};
+  const choice = (name) => h("select", { "data-harm": harm.name, "data-what": name, "aria-label": `${name}, ${spoken(harm.name)}` },
+    ["", "true", "false"].map((value, i) => h("option", { value, selected: value === (own[name] === null || own[name] === undefined ? "" : String(own[name])) }, WAYS[name][i])));
+  return h("tr", {}, h("th", { scope: "row" }, spoken(harm.name), h("div", { class: "muted small" }, harm.what)),
+    h("td", {}, h("input", { type: "number", min: 0, max: 40, value: own.blur ?? "", "data-harm": harm.name, "data-what": "blur", "aria-label": `blur, ${spoken(harm.name)}`, placeholder: "as above" })),
+    h("td", {}, choice("mute")), h("td", {}, choice("greyscale")), h("td", {}, choice("warn")));
+}));
+
+function perHarm() {
+  const said = {};
+  for (const field of document.querySelectorAll("#harms [data-harm]")) {
+    if (field.value === "") continue;
+    const own = (said[field.dataset.harm] ??= {});
+    own[field.dataset.what] = field.dataset.what === "blur" ? Number(field.value) : field.value === "true";
+  }
+  return said;
+}
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const said = { ...me.preferences };
+  const said = { ...me.preferences, per_harm: perHarm() };
   for (const field of form.elements) {
     if (!field.name) continue;
     said[field.name] = field.type === "checkbox" ? field.checked : field.type === "range" || field.type === "number" ? Number(field.value) : field.value;
