@@ -83,6 +83,7 @@ uploads = Table(
     Column("consent_reference", Text),
     Index(None, "sha256"),
     Index(None, "consent_reference"),
+    Index(None, "uploader_id"),
 )
 
 contents = Table(
@@ -160,6 +161,8 @@ reviews = Table(
     Column("reviewer_id", Text, nullable=False),
     Column("decided_at", Utc, nullable=False),
     Column("event", Text, nullable=False),
+    Index(None, "media_id"),
+    Index(None, "decided_at"),
 )
 
 hashes = Table(

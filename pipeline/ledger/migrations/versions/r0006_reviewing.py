@@ -10,6 +10,9 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    op.create_index("ix_uploads_uploader_id", "uploads", ["uploader_id"])
+    op.create_index("ix_reviews_media_id", "reviews", ["media_id"])
+    op.create_index("ix_reviews_decided_at", "reviews", ["decided_at"])
     op.create_table(
         "work",
         sa.Column("task_id", sa.Uuid, nullable=False),
@@ -158,6 +161,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_reviews_decided_at", "reviews")
+    op.drop_index("ix_reviews_media_id", "reviews")
+    op.drop_index("ix_uploads_uploader_id", "uploads")
     op.drop_table("exposures")
     op.drop_table("preferences")
     op.drop_table("sessions")
