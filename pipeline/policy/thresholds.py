@@ -356,8 +356,8 @@ class _Search:
         here = queues >= 0
         width = len(self._names) + 1
         hours = self._weights[here] * self._seconds[queues[here]] / _HOUR
-        spent = np.bincount(self._blocks[here] * width + queues[here], hours, self._count * width)
-        spent = spent.reshape(self._count, width)
+        flat = np.bincount(self._blocks[here] * width + queues[here], hours, self._count * width)
+        spent: Floats = np.asarray(flat, np.float64).reshape(self._count, width)
         spent[:, -1] = spent.sum(axis=1)
         return spent
 
@@ -376,25 +376,47 @@ class _Search:
         for use in sorted(movable, key=lambda each: (each.priority, each.name)):
             if not (over := self._over(self._base)):
                 return
-            sweep = self._sweep(use)
-            value = self._raised(use, sweep, over)
+            value = self._raised(use, movable, over)
             if value is not None:
                 why[use.name] = f"raised so that the work fits {self._named(over)}"
                 self._set(use, value)
                 self._in_order(movable, why)
 
-    def _raised(self, use: Use, sweep: _Sweep, over: Sequence[tuple[int, float]]) -> float | None:
-        """The lowest higher value with which the limits are kept, else the one with the fewest hours, if any helps."""
-        now = self._upper(self._base)
-        best, least = None, sum(now[place] for place, _ in over)
-        for value in reversed([value for value in GRID if value > self._values[use.name]]):
-            upper = self._upper(sweep.queues(self._base, value))
-            if all(upper[place] <= limit for place, limit in over):
-                return value
-            hours = sum(upper[place] for place, _ in over)
-            if hours < 0.99 * least:
-                best, least = value, hours
-        return best
+    def _raised(self, use: Use, movable: Sequence[Use], over: Sequence[tuple[int, float]]) -> float | None:
+        """The lowest higher value with which the limits are kept, else the highest if that helps at all."""
+
+        def upper(value: float) -> Floats:
+            return self._upper(self._trial(use, movable, value))
+
+        higher = [value for value in reversed(GRID) if value > self._values[use.name]]
+        if not higher:
+            return None
+        most, now = upper(higher[-1]), self._upper(self._base)
+        if any(most[place] > limit for place, limit in over):
+            helps = sum(most[place] for place, _ in over) < 0.99 * sum(now[place] for place, _ in over)
+            return higher[-1] if helps else None
+        low, high = 0, len(higher) - 1  # more of a threshold is less work
+        while low < high:
+            middle = (low + high) // 2
+            if all(upper(higher[middle])[place] <= limit for place, limit in over):
+                high = middle
+            else:
+                low = middle + 1
+        return higher[high]
+
+    def _trial(self, use: Use, movable: Sequence[Use], value: float) -> Ints:
+        """The queue of every upload with this threshold raised, and with it those that must not lie below it."""
+        values = {**self._values, use.name: value}
+        for other in movable:
+            if _above(use, other, self._now) and values[other.name] < value:
+                values[other.name] = value
+        scores = self._scores(use.family)
+        least = min(self._values[name] for name in values if values[name] != self._values[name])
+        rows = np.flatnonzero((scores >= least) & (scores < value))
+        queues = self._base.copy()
+        if len(rows):
+            queues[rows], _ = self._decided(rows, values)
+        return queues
 
     def _named(self, over: Sequence[tuple[int, float]]) -> str:
         return ", ".join(
@@ -405,8 +427,7 @@ class _Search:
     def _in_order(self, movable: Sequence[Use], why: dict[str, str]) -> None:
         """Of two thresholds of a family the higher one of now stays the higher one: it is raised with the other."""
         for low, high in itertools.permutations(movable, 2):
-            ordered = low.family is high.family and self._now[low.name] <= self._now[high.name]
-            if ordered and self._values[low.name] > self._values[high.name]:
+            if _above(low, high, self._now) and self._values[low.name] > self._values[high.name]:
                 self._set(high, self._values[low.name])
                 why[high.name] = f"not below {low.name}"
 
@@ -636,6 +657,11 @@ class Evaluated:
 
 
 Known = Reviewed | Evaluated
+
+
+def _above(low: Use, high: Use, now: Mapping[str, float]) -> bool:
+    """Whether the second threshold is of the same family and not lower, as the lead has it."""
+    return low is not high and low.family is high.family and now[low.name] <= now[high.name]
 
 
 def _bins(scores: Floats) -> Iterator[slice]:
