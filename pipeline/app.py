@@ -26,6 +26,7 @@ from pipeline import VERSION, log
 from pipeline.agents.answer import answer_record, closing
 from pipeline.agents.burial import bury_record
 from pipeline.agents.delivery import DeliveryPolicy, Drain
+from pipeline.agents.lag import LagWatch, bounds
 from pipeline.agents.probes import probes
 from pipeline.agents.publish import publisher
 from pipeline.agents.route import route_record
@@ -43,7 +44,7 @@ from pipeline.detect.known_content import HASHES
 from pipeline.detect.port import Closer, Findings, Infer, ModelSpec, Tensors
 from pipeline.detect.registry import load as load_registry
 from pipeline.detect.triton import Triton
-from pipeline.errors import ConfigError, Reason, Stage, Transient, UnmaskError
+from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient, UnmaskError
 from pipeline.events import (
     MediaDecided,
     MediaEnforced,
@@ -84,6 +85,8 @@ logger = log.get(__name__)
 _BREAKER_LEVEL = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 _LAG_SECONDS = 5.0
 """How often the lag gauges are brought up to date."""
+_LAG_PATIENCE = 10.0
+"""How long the broker may take to say where its partitions end."""
 _JUDGING_SHARE = 0.8
 """The part of an item's deadline that judging may use; the rest is for writing the result."""
 
@@ -158,8 +161,10 @@ async def screening(
             return breaker(origin, Stage.FETCH, Reason.SOURCE_UNAVAILABLE, lambda _: source_level(fetch.worst))
 
         fetch = PerOrigin(spool, origin_breaker)
+        metrics.models(dict.fromkeys(spec.name for _, spec in registry.models))
         infer = _resilient(
-            triton, breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, _level(metrics, "triton"))
+            _timed_inference(triton, metrics),
+            breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, _level(metrics, "triton")),
         )
 
         async def ask(clip: Clip, closer: Closer, within: float) -> Findings:
@@ -264,7 +269,7 @@ def _wire(
     prometheus: CollectorRegistry,
 ) -> None:
     """Attach the agents in flow order, and say what to open before they start."""
-    progress = Progress()
+    progress, behind = Progress(), LagWatch()
     publish = publisher(sender(app), source=f"urn:unmask:{settings.kafka_group}")
     in_ledger = _in_ledger(breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, _level(metrics, "ledger")))
     parts = AsyncExitStack()
@@ -294,7 +299,11 @@ def _wire(
         return await in_ledger(lambda: ledger.record_decision(decided, routed.task, routed.outcome))
 
     async def record_review(review: ReviewDecided) -> SettledReview | None:
-        return await in_ledger(lambda: ledger.record_review(review))
+        settled = await in_ledger(lambda: ledger.record_review(review))
+        # Otherwise another one, or a copy of this, was on record before.
+        if settled is not None and settled.review is review and not settled.superseded:
+            _count_review(metrics, settled)
+        return settled
 
     async def record_final(outcome: MediaEnforced) -> MediaEnforced:
         return await in_ledger(lambda: ledger.record_final(outcome))
@@ -333,7 +342,7 @@ def _wire(
         handle=screen_record(judge, publish),
         bury=bury_upload(fail_mode, publish),
         policy=DeliveryPolicy(settings.concurrency, settings.item_deadline),
-        watch=AgentWatch("screen", metrics, progress),
+        watch=AgentWatch("screen", metrics, progress, behind),
     )
     # Routing and settling depend on the ledger and the broker alone: an outage is waited out, never buried.
     attach(
@@ -343,7 +352,7 @@ def _wire(
         handle=route_record(record_decision, publish, partial(_count, metrics), heed, close),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
-        watch=AgentWatch("route", metrics, progress),
+        watch=AgentWatch("route", metrics, progress, behind),
     )
     attach(
         app,
@@ -352,7 +361,7 @@ def _wire(
         handle=settle_record(record_review, record_final, publish, close),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
-        watch=AgentWatch("settle", metrics, progress),
+        watch=AgentWatch("settle", metrics, progress, behind),
     )
     attach(
         app,
@@ -361,7 +370,7 @@ def _wire(
         handle=answer_record(open_request, publish, told),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
-        watch=AgentWatch("answer", metrics, progress),
+        watch=AgentWatch("answer", metrics, progress, behind),
     )
 
     async def open_parts() -> None:
@@ -394,7 +403,7 @@ def _wire(
         await runner.setup()
         parts.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
-        lag = asyncio.create_task(_watch_lag(app, metrics))
+        lag = asyncio.create_task(_watch_lag(app, metrics, behind))
         parts.callback(lag.cancel)
 
     app.open_parts = open_parts
@@ -442,6 +451,25 @@ def _resilient(infer: Infer, guard: Breaker) -> Infer:
     return resilient
 
 
+def _timed_inference(infer: Infer, metrics: Metrics) -> Infer:
+    """Each attempt counts by itself."""
+
+    async def timed(model: ModelSpec, tensors: Tensors, *, within: float) -> Tensors:
+        result = "unavailable"
+        try:
+            with metrics.inference.labels(model.name).time():
+                answer = await infer(model, tensors, within=within)
+            result = "ok"
+        except Permanent:
+            result = "rejected"
+            raise
+        finally:
+            metrics.inferences.labels(model.name, result).inc()
+        return answer
+
+    return timed
+
+
 def _count_deaths(metrics: Metrics, usage: DecodeUsage) -> None:
     if usage.reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT):
         metrics.decoder_deaths.labels(usage.reason.value).inc()
@@ -462,6 +490,21 @@ def _count(metrics: Metrics, decided: MediaDecided, routed: Routed, first: bool)
         metrics.signals.labels(signal.family.value, signal.status.value).inc()
         if signal.probability is not None:
             metrics.probability.labels(signal.family.value).observe(signal.probability)
+    for signal in decided.shadow:
+        metrics.shadow_signals.labels(signal.family.value, signal.status.value).inc()
+        if signal.probability is not None:
+            metrics.shadow_probability.labels(signal.family.value).observe(signal.probability)
+
+
+def _count_review(metrics: Metrics, settled: SettledReview) -> None:
+    review, task = settled.review, settled.task
+    in_time = "yes" if review.decided_at <= task.deadline else "no"
+    metrics.reviews.labels(task.queue, review.action.value, in_time).inc()
+    waited = (review.decided_at - task.requested_at).total_seconds()
+    metrics.review_wait.labels(task.queue).observe(max(0.0, waited))
+    for said, families in (("confirmed", review.confirmed), ("denied", review.denied)):
+        for family in families:
+            metrics.review_families.labels(family.value, said).inc()
 
 
 def _count_answer(metrics: Metrics, said: SubjectAnswered, new: bool) -> None:
@@ -491,15 +534,23 @@ def _held(app: WorkerApp) -> frozenset[TP]:
         return frozenset()
 
 
-async def _watch_lag(app: WorkerApp, metrics: Metrics) -> None:
+async def _watch_lag(app: WorkerApp, metrics: Metrics, behind: LagWatch) -> None:
     """Keep the lag of the partitions that this worker holds; partitions that left are dropped."""
     while True:
         await asyncio.sleep(_LAG_SECONDS)
         held = _held(app)
         metrics.assigned.set(len(held))
+        behind.forget(held)
+        try:
+            begins, ends = await bounds(app.consumer, held, _LAG_PATIENCE)
+        except Transient as trouble:
+            # The last numbers stay: a broker that is away is told of by the sends and commits that fail.
+            logger.warning("the lag is not known", detail=trouble.detail)
+            continue
+        done = {tp: app.consumer.committed_to(tp) for tp in held}
         metrics.lag.clear()
-        for partition in held:
-            end = app.consumer.highwater(partition)
-            done = app.consumer.committed_to(partition)
-            if end is not None and done is not None:
-                metrics.lag.labels(partition.topic, str(partition.partition)).set(max(0, end - done))
+        metrics.lag_seconds.clear()
+        for tp, lag in behind.look(ends, begins, done, time.time()).items():
+            metrics.lag.labels(tp.topic, str(tp.partition)).set(lag.records)
+            if lag.seconds is not None:
+                metrics.lag_seconds.labels(tp.topic, str(tp.partition)).set(lag.seconds)

@@ -15,6 +15,8 @@ from pipeline.events.values import Action, Family, RequestKind, SignalStatus
 
 _ITEM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+WAIT_SECONDS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800)
+"""From a minute to a week: deadlines of reviews lie between."""
 _PROBABILITY = tuple(i / 20 for i in range(1, 21))
 
 AGENTS = ("screen", "route", "settle", "answer")
@@ -27,6 +29,11 @@ _ANSWERS = (
 DEPENDENCIES = ("triton", "ledger", "source")
 HIT_MODES = ("live", "shadow", "exempted")
 """How a rule fires: it acts, it is only recorded, or an exemption keeps it from acting."""
+INFERENCE_RESULTS = ("ok", "unavailable", "rejected")
+VERDICTS = ("confirmed", "denied")
+"""What a person says of a manipulation that they looked for."""
+ANSWERS = tuple(action for action in Action if action is not Action.HOLD)
+"""What a person can answer: `hold` means until a person decides."""
 STAGES = (Stage.FETCH, Stage.DECODE, Stage.DETECT, Stage.DECIDE)
 
 
@@ -77,11 +84,34 @@ class Metrics:
         self.probability = histogram(
             "unmask_signal_probability", "Calibrated probability of scored signals", _PROBABILITY, "family"
         )
+        # Detectors on trial: what they would have said, beside those that count.
+        self.shadow_signals = counter(
+            "unmask_shadow_signals_total", "Signals of detectors in shadow, by family and status", "family", "status"
+        )
+        self.shadow_probability = histogram(
+            "unmask_shadow_signal_probability", "Probability of scored signals in shadow", _PROBABILITY, "family"
+        )
+        # What people make of it: whether the machine is right, family by family, and whether people are in time.
+        self.reviews = counter("unmask_reviews_total", "Reviews that stand, by answer", "queue", "action", "in_time")
+        self.review_wait = histogram(
+            "unmask_review_wait_seconds",
+            "From the request of a review to the answer that stands",
+            WAIT_SECONDS,
+            "queue",
+        )
+        self.review_families = counter(
+            "unmask_review_families_total", "Manipulations that people confirmed or ruled out", "family", "said"
+        )
         # Known content: whether banks find anything, whether they flood, and what asking them costs.
         self.matches = counter("unmask_bank_matches_total", "Matches with banks, counting or recorded", "bank", "mode")
         self.quarantined = gauge("unmask_quarantined_hashes", "Hashes that match suspiciously much", "bank")
         self.bank_entries = gauge("unmask_bank_entries", "Hashes or videos in a bank", "bank")
         self.lookup = histogram("unmask_bank_lookup_seconds", "One upload looked up in all banks", _STAGE_SECONDS)
+        # Inference as the worker feels it: the network, the wait for a place and the server's own time together.
+        self.inference = histogram(
+            "unmask_inference_seconds", "One inference request, the wait for a place included", _STAGE_SECONDS, "model"
+        )
+        self.inferences = counter("unmask_inference_requests_total", "Inference requests", "model", "result")
         # Dependencies.
         self.breaker = gauge("unmask_breaker_state", "Circuit breaker: 0 closed, 1 half open, 2 open", "dependency")
         self.decoder_deaths = counter(
@@ -89,6 +119,12 @@ class Metrics:
         )
         # Kafka, as this worker sees it.
         self.lag = gauge("unmask_consumer_lag_records", "Records not yet committed", "topic", "partition")
+        self.lag_seconds = gauge(
+            "unmask_consumer_lag_seconds",
+            "How long the oldest record not yet committed has waited",
+            "topic",
+            "partition",
+        )
         self.assigned = gauge("unmask_assigned_partitions", "Partitions that this worker holds")
         self.rebalances = counter("unmask_rebalances_total", "Rebalances that this worker took part in")
         self.rebalance = histogram("unmask_rebalance_seconds", "From revocation to assignment", _STAGE_SECONDS)
@@ -125,8 +161,12 @@ class Metrics:
             self.answers.labels(answer.value, in_time)
         for family in Family:
             self.probability.labels(family.value)
+            self.shadow_probability.labels(family.value)
             for status in SignalStatus:
                 self.signals.labels(family.value, status.value)
+                self.shadow_signals.labels(family.value, status.value)
+            for said in VERDICTS:
+                self.review_families.labels(family.value, said)
         for dependency in DEPENDENCIES:
             self.breaker.labels(dependency).set(0)
         for reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT):
@@ -144,9 +184,20 @@ class Metrics:
         self.policy_since.set(since)
         for queue in queues:
             self.review_tasks.labels(queue)
+            self.review_wait.labels(queue)
+            for action in ANSWERS:
+                for in_time in ("yes", "no"):
+                    self.reviews.labels(queue, action.value, in_time)
         for rule in rules:
             for mode in HIT_MODES:
                 self.rule_hits.labels(rule, mode)
+
+    def models(self, names: Iterable[str]) -> None:
+        """The models that detectors ask: the names come from the model repository, so the labels are a closed set."""
+        for name in names:
+            self.inference.labels(name)
+            for result in INFERENCE_RESULTS:
+                self.inferences.labels(name, result)
 
     def banks(self, names: Iterable[str]) -> None:
         """The banks of this worker: the names come from the operator's file, so the labels are a closed set."""

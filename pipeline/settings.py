@@ -120,6 +120,10 @@ class Settings(BaseSettings):
 
     console_host: str = Field("127.0.0.1", description="Where the review console listens.")
     console_port: int = Field(8600, ge=0, le=65535, description="Port of the review console.")
+    console_metrics_host: str = Field("127.0.0.1", description="Where the console's /metrics listens.")
+    console_metrics_port: int = Field(
+        9465, ge=0, le=65535, description="Port of the console's /metrics, not for browsers; 0: none."
+    )
     console_url: str = Field(
         "http://127.0.0.1:8600", description="How browsers reach the console; https in production."
     )

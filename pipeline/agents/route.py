@@ -38,6 +38,13 @@ async def as_it_is(decided: MediaDecided) -> MediaDecided:
     return decided
 
 
+def _is_new(first: MediaDecided, decided: MediaDecided) -> bool:
+    """Whether this decision was recorded just now: the ledger then returns the very object that it was given, else one
+    that was read from its rows. Rounds that a request opened were recorded by `answer`; they are known by their words,
+    and count again when their record comes again."""
+    return first is decided or (decided.request is not None and first == decided)
+
+
 def route_record(
     record_decision: RecordDecision,
     publish: Publish,
@@ -60,7 +67,7 @@ def route_record(
             await publish(review_topic(routed.task.queue), first.media_id.encode(), routed.task, traceparent)
         await publish(ENFORCED, first.media_id.encode(), routed.outcome, traceparent)
         await close(routed.outcome, traceparent)
-        counted(first, routed, first == decided)
+        counted(first, routed, _is_new(first, decided))
         logger.info("routed", status=routed.outcome.status.value, queue=routed.task.queue if routed.task else None)
 
     return handle

@@ -6,6 +6,7 @@ import time
 
 from pipeline import log
 from pipeline.agents.delivery import Record
+from pipeline.agents.lag import LagWatch
 from pipeline.errors import Permanent, Transient
 from pipeline.metrics import Metrics
 
@@ -32,14 +33,16 @@ class Progress:
 class AgentWatch:
     """The `Watch` of one agent."""
 
-    def __init__(self, agent: str, metrics: Metrics, progress: Progress) -> None:
+    def __init__(self, agent: str, metrics: Metrics, progress: Progress, lag: LagWatch | None = None) -> None:
         self._agent = agent
+        self._lag = lag or LagWatch()
         self._metrics = metrics
         self._progress = progress
 
     def started(self, record: Record) -> None:
         """A record was taken up."""
         self._progress.move(+1)
+        self._lag.started(record.topic, record.partition, record.offset, record.timestamp)
         self._metrics.in_flight.labels(self._agent).inc()
 
     def retried(self, record: Record, error: Transient) -> None:
@@ -51,6 +54,7 @@ class AgentWatch:
     def ended(self, record: Record, result: str, seconds: float, failure: Permanent | None) -> None:
         """A record left."""
         self._progress.move(-1)
+        self._lag.ended(record.topic, record.partition, record.offset)
         self._metrics.in_flight.labels(self._agent).dec()
         self._metrics.items.labels(self._agent, result).inc()
         self._metrics.handling.labels(self._agent).observe(seconds)

@@ -11,11 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 import uvicorn
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from prometheus_client import CollectorRegistry
 
 from pipeline import log
 from pipeline.console.accounts import check_secret
 from pipeline.console.guard import RateLimit, Signer
 from pipeline.console.in_force import InForce
+from pipeline.console.metrics import ConsoleMetrics, CountedDesk, expose, keep
 from pipeline.console.oidc import Provider
 from pipeline.console.pages import Pages
 from pipeline.console.parts import Parts, Times
@@ -28,12 +30,12 @@ from pipeline.fetch.factory import from_settings as fetch_from_settings
 from pipeline.kafka import client_config
 from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.open_work import OpenWork
 from pipeline.ledger.people import People
 from pipeline.ledger.policies import PolicyRecord
 from pipeline.ledger.work import Work
 from pipeline.policy.file import load
 from pipeline.policy.rules import Policy
-from pipeline.review.desk import Desk
 from pipeline.review.relay import gather, relay
 from pipeline.settings import Settings
 
@@ -43,7 +45,7 @@ _DELIVERY_SECONDS = 30
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings, policy: Callable[[], Policy]) -> AsyncIterator[Parts]:
+async def open_parts(settings: Settings, policy: Callable[[], Policy], metrics: ConsoleMetrics) -> AsyncIterator[Parts]:
     """Everything that the console needs, opened, and closed at the end.
 
     Raises:
@@ -69,7 +71,7 @@ async def open_parts(settings: Settings, policy: Callable[[], Policy]) -> AsyncI
             ledger=ledger,
             work=work,
             golden=golden,
-            desk=Desk(work, golden, times.lease, times.grace),
+            desk=CountedDesk(work, golden, times.lease, times.grace, metrics),
             people=People(ledger),
             policy=policy,
             signer=Signer(secret),
@@ -108,7 +110,12 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(ending, stop.set)
-    async with open_parts(settings, lambda: in_force.policy) as parts:
+    registry = CollectorRegistry()
+    metrics = ConsoleMetrics(registry)
+    async with open_parts(settings, lambda: in_force.policy, metrics) as parts, AsyncExitStack() as exposed:
+        if settings.console_metrics_port:
+            end = expose(registry, settings.console_metrics_host, settings.console_metrics_port)
+            exposed.callback(end)
         server = uvicorn.Server(
             uvicorn.Config(
                 console(parts),
@@ -125,6 +132,9 @@ async def serve(settings: Settings) -> None:
             running.create_task(_relay(settings, parts, stop))
             running.create_task(gather(parts.work, stop))
             running.create_task(in_force.keep(stop))
+            running.create_task(
+                keep(metrics, OpenWork(parts.ledger), lambda: in_force.policy.queues, parts.clock, stop)
+            )
             # uvicorn ends itself at a signal, and then raises it again for the handlers above.
             await served
             stop.set()

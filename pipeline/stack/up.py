@@ -109,8 +109,9 @@ class ConsoleProcess:
     name = "console"
 
     def __init__(self, environment: Mapping[str, str], options: StackOptions, on_event: OnEvent) -> None:
-        (port,) = free_ports(1)
+        port, metrics = free_ports(2)
         self.url = f"http://127.0.0.1:{port}"
+        self.metrics_address = f"127.0.0.1:{metrics}"
         self._child = Child(
             Launch(
                 self.name,
@@ -122,6 +123,8 @@ class ConsoleProcess:
                     **environment,
                     "UNMASK_CONSOLE_HOST": "127.0.0.1",
                     "UNMASK_CONSOLE_PORT": str(port),
+                    "UNMASK_CONSOLE_METRICS_HOST": "127.0.0.1",
+                    "UNMASK_CONSOLE_METRICS_PORT": str(metrics),
                     "UNMASK_CONSOLE_URL": self.url,
                 },
                 ready_within_s=60.0,
@@ -180,6 +183,7 @@ class Stack:
         rows += [Listener(worker.name, "metrics", f"http://{worker.http_address}/metrics") for worker in self.workers]
         if self.console:
             rows.append(Listener("console", "pages and API", self.console.url))
+            rows.append(Listener("console", "metrics", f"http://{self.console.metrics_address}/metrics"))
         return tuple(rows)
 
     def start(self) -> Self:
