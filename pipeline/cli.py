@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import shutil
 import signal
 import sys
@@ -241,6 +242,61 @@ def audit(
     else:
         out.print(audit_tables(report))
     raise typer.Exit(0 if report.holds else 1)
+
+
+@app.command()
+def purge(
+    before: Annotated[
+        datetime | None, typer.Option(help="Uploads that were last decided on before this (UTC).")
+    ] = None,
+    older_than: Annotated[str | None, typer.Option(help="The same by age: 30d, 12h.")] = None,
+    uploader: Annotated[str | None, typer.Option(help="Uploads of this uploader.")] = None,
+    media_id: Annotated[list[str] | None, typer.Option(help="These uploads.")] = None,
+    also_waiting: Annotated[bool, typer.Option(help="Also what a person still has to decide on.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget what uploads looked like, who made them and what was written: evidence and personal data in the ledger.
+
+    That they were decided on, and how, stays. Afterwards every text column is searched for what was named: status 1
+    when something is left."""
+    from pipeline.ledger.ledger import Ledger
+    from pipeline.ledger.purge import Purge, Which
+    from pipeline.policy.rules import length
+    from pipeline.show import utc
+
+    if older_than is not None:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}[mhd]", older_than):
+            raise UnmaskError(f"--older-than {older_than}: minutes, hours or days, such as 90d")
+        before = datetime.now(UTC) - length(older_than)
+    if before is None and uploader is None and not media_id:
+        raise UnmaskError("name what to forget: --older-than, --before, --uploader or --media-id")
+    ledger = Ledger(Settings().ledger_url)
+    ledger.check()
+    which = Which(utc(before), uploader, tuple(media_id or ()))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        bar = progress.add_task("forgetting" if yes else "counting", total=None)
+        found = Purge(ledger).forget(
+            which,
+            also_waiting=also_waiting,
+            dry_run=not yes,
+            progress=lambda done, of: progress.update(bar, completed=done, total=of),
+        )
+    # Ids of uploads are the platform's own and stay as keys; an uploader's is searched for.
+    left = Purge(ledger).traces([uploader]) if yes and uploader else {}
+    ledger.close()
+    if as_json:
+        out.print_json(msgspec.json.encode({"found": found, "left": left, "done": yes}).decode())
+    else:
+        verb = "Forgotten" if yes else "To forget (nothing was done: add --yes)"
+        counts = f"{found.uploads} uploads, {found.decisions} decisions, {found.tasks} tasks, {found.reviews} reviews"
+        out.print(f"{verb}: {counts}, {found.contents} contents", highlight=False, soft_wrap=True)
+        if found.waiting and not also_waiting:
+            out.print(f"Left alone: {found.waiting} uploads that wait for a person (--also-waiting)", highlight=False)
+        for column, count in left.items():
+            out.print(f"[red]Still there: {count} in {column}[/]", highlight=False)
+    raise typer.Exit(1 if left else 0)
 
 
 def _audit_chain(as_json: bool) -> NoReturn:

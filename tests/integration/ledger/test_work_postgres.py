@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.ledger.ledger import Ledger
+from tests.purge_promises import PurgePromises
 from tests.work_promises import WorkPromises
 
 
@@ -20,3 +21,7 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 class TestWorkOnPostgres(WorkPromises):
     """All that reviewers' work promises."""
+
+
+class TestPurgeOnPostgres(PurgePromises):
+    """All that forgetting promises."""

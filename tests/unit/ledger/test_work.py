@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.ledger.ledger import Ledger
+from tests.purge_promises import PurgePromises
 from tests.work_promises import WorkPromises
 
 
@@ -21,3 +22,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 class TestWorkOnSqlite(WorkPromises):
     """All that reviewers' work promises."""
+
+
+class TestPurgeOnSqlite(PurgePromises):
+    """All that forgetting promises."""
