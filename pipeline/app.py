@@ -20,7 +20,7 @@ import faust
 from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from pipeline import VERSION, log
 from pipeline.agents.answer import answer_record, closing
@@ -65,7 +65,7 @@ from pipeline.match.at_hand import BanksAtHand, Floods
 from pipeline.match.banks import Banks
 from pipeline.match.copies import concerned, looked_back
 from pipeline.match.match import Quarantined
-from pipeline.metrics import Metrics
+from pipeline.metrics import AGENTS, Metrics
 from pipeline.policy.reload import Files, PolicyAtHand
 from pipeline.policy.rules import Policy
 from pipeline.reopen import facts_of, heeded, reopened
@@ -221,8 +221,11 @@ def _level(metrics: Metrics, dependency: str) -> Callable[[State], None]:
 def run_worker(settings: Settings) -> None:
     """Run until a signal: every agent, in one process. Ends the process, non-zero when it had to crash."""
     prometheus = CollectorRegistry()
+    ProcessCollector(registry=prometheus)
     metrics = Metrics(prometheus)
     metrics.build.labels(VERSION).set(1)
+    for agent in AGENTS:
+        metrics.limit.labels(agent).set(settings.concurrency)
     drain = Drain()
     app = worker_app(settings, drain)
     app.sensors.add(MetricsSensor(metrics))

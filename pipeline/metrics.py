@@ -60,6 +60,7 @@ class Metrics:
             "unmask_item_seconds", "Handling of one item, retries included", _ITEM_SECONDS, "agent"
         )
         self.in_flight = gauge("unmask_items_in_flight", "Items being handled now", "agent")
+        self.limit = gauge("unmask_items_limit", "Items that may be handled at once", "agent")
         self.retries = counter("unmask_retries_total", "Attempts repeated after transient trouble", "agent")
         self.dead_letters = counter("unmask_dead_letters_total", "Items buried, by cause", "agent", "reason")
         # Where the time of a screening goes.

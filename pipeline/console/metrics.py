@@ -19,7 +19,7 @@ from prometheus_client.exposition import start_http_server
 from pipeline import VERSION, log
 from pipeline.errors import Transient
 from pipeline.events.values import RequestKind
-from pipeline.ledger.open_work import Leases, OpenWork, OutboxNumbers, QueueNumbers
+from pipeline.ledger.open_work import Leases, OpenWork, OutboxNumbers, QueueNumbers, Records
 from pipeline.metrics import ANSWERS, WAIT_SECONDS
 from pipeline.review.desk import Desk
 from pipeline.review.port import Answer, Answered, Held, Stands
@@ -70,6 +70,9 @@ class ConsoleMetrics:
         # Whether what they say gets out, and whether this process sees the ledger.
         self.outbox = gauge("unmask_outbox_records", "Answers that are not published yet", "state")
         self.outbox_age = gauge("unmask_outbox_oldest_age_seconds", "How long the first one that may go has waited")
+        self.entries = gauge("unmask_audit_log_entries", "Entries of the audit log")
+        self.statements = gauge("unmask_statements_queued", "Statements of reasons that are not sent yet")
+        self.statements_age = gauge("unmask_statements_oldest_age_seconds", "Age of the first of them; 0: none waits")
         self.read = gauge("unmask_console_ledger_read_seconds", "When these numbers were read, Unix time")
         self.build = gauge("unmask_console_build_info", "1, with the version in use", "version")
 
@@ -91,7 +94,14 @@ class ConsoleMetrics:
                 for stands in Stands:
                     self.answers.labels(queue, action.value, stands.value)
 
-    def show(self, queues: Mapping[str, QueueNumbers], leases: Leases, outbox: OutboxNumbers, now: datetime) -> None:
+    def show(
+        self,
+        queues: Mapping[str, QueueNumbers],
+        leases: Leases,
+        outbox: OutboxNumbers,
+        records: Records,
+        now: datetime,
+    ) -> None:
         """What the ledger says now."""
         self.queues(queues)
         self.slack.clear()
@@ -111,6 +121,9 @@ class ConsoleMetrics:
         self.outbox.labels("grace").set(outbox.waiting - outbox.due)
         self.outbox.labels("due").set(outbox.due)
         self.outbox_age.set(_age(outbox.oldest, now))
+        self.entries.set(records.entries)
+        self.statements.set(records.statements)
+        self.statements_age.set(_age(records.oldest, now))
         self.read.set(now.timestamp())
 
     def _leases(self, leases: Leases, now: datetime) -> None:
@@ -173,7 +186,7 @@ async def keep(
         now = clock()
         try:
             metrics.queues(queues())
-            metrics.show(*await asyncio.to_thread(_read, work, now), now)
+            metrics.show(*await asyncio.to_thread(read, work, now), now)
         except Transient as trouble:
             logger.warning("the queues cannot be counted", detail=trouble.detail)
         try:
@@ -183,8 +196,9 @@ async def keep(
             pass  # nobody told to stop
 
 
-def _read(work: OpenWork, now: datetime) -> tuple[dict[str, QueueNumbers], Leases, OutboxNumbers]:
-    return work.queues(now, tuple(HORIZONS.values())), work.leases(), work.outbox(now)
+def read(work: OpenWork, now: datetime) -> tuple[dict[str, QueueNumbers], Leases, OutboxNumbers, Records]:
+    """Everything that `show` shows. Blocking."""
+    return work.queues(now, tuple(HORIZONS.values())), work.leases(), work.outbox(now), work.records()
 
 
 def expose(registry: CollectorRegistry, host: str, port: int) -> Callable[[], None]:

@@ -12,10 +12,11 @@ from sqlalchemy import case, func, select
 from pipeline.errors import Stage
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
-from pipeline.ledger.tables import tasks
-from pipeline.ledger.work_tables import outbox, work
+from pipeline.ledger.tables import statements, tasks
+from pipeline.ledger.work_tables import audit_log, outbox, work
+from pipeline.statements.rows import StatementState
 
-_t, _w, _o = tasks.c, work.c, outbox.c
+_t, _w, _o, _s = tasks.c, work.c, outbox.c, statements.c
 _OPEN = _t.state == TaskState.OPEN.value
 _WAITS = _w.answered_at.is_(None)
 """Also true of tasks that belong to no case yet."""
@@ -49,6 +50,15 @@ class OutboxNumbers:
 
     waiting: int
     due: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """`entries`: of the audit log. `statements`: statements of reasons that are not sent; `oldest`: the first of them."""
+
+    entries: int
+    statements: int
     oldest: datetime | None
 
 
@@ -111,3 +121,11 @@ class OpenWork:
         with self._ledger.reading(Stage.SETTLE) as connection:
             waiting, due, oldest = connection.execute(query).one()
         return OutboxNumbers(waiting, due, oldest)
+
+    def records(self) -> Records:
+        """What has to be kept and sent for others."""
+        queued = select(func.count(), func.min(_s.queued_at)).where(_s.state == StatementState.QUEUED.value)
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            entries = connection.execute(select(func.max(audit_log.c.seq))).scalar() or 0
+            waiting, oldest = connection.execute(queued).one()
+        return Records(entries, waiting, oldest)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.console.metrics import HORIZONS, ConsoleMetrics, CountedDesk, expose
+from pipeline.console.metrics import HORIZONS, ConsoleMetrics, CountedDesk, expose, read
 from pipeline.events.values import Action, RequestFacts, RequestKind
 from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
@@ -43,8 +43,7 @@ class Watched:
         self.desk = CountedDesk(self.work, Golden(ledger), LEASE, GRACE, self.metrics)
 
     def look(self, now) -> None:
-        queues = self.open.queues(now, tuple(HORIZONS.values()))
-        self.metrics.show(queues, self.open.leases(), self.open.outbox(now), now)
+        self.metrics.show(*read(self.open, now), now)
 
     def __call__(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -128,6 +127,13 @@ def test_what_is_taken_back_is_counted(watched: Watched, ledger: Ledger):
     done = watched.desk.answer("ann", held.lease_id, Answer(Action.ALLOW), NOON, {})
     watched.desk.undo("ann", done.answer_id, NOON)
     assert watched("unmask_review_answers_undone_total") == 1
+
+
+def test_the_audit_log_is_counted(watched: Watched):
+    """Whether it grows is seen from outside."""
+    watched.work.log(NOON, "ann", "answered", "m1", {})
+    watched.look(NOON)
+    assert watched("unmask_audit_log_entries") == 1
 
 
 def test_the_numbers_are_served_on_a_port_of_their_own(watched: Watched):
