@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
-from rich.markup import escape as plain
 from rich.table import Table
 
 from pipeline.errors import ConfigError
@@ -54,18 +53,16 @@ def _number(value: float) -> str:
 
 def tables(found: Proposals) -> Iterator[Table]:
     """Thresholds, and hours of the queues."""
-    table = Table(
-        "threshold", "now", "proposed", "precision now", "proposed", "found now", "proposed", "why",
-        title=f"{found.policy_version}: thresholds",
-    )  # fmt: skip
+    table = Table(title=f"{found.policy_version}: thresholds")
+    for column in ("threshold", "now", "proposed", "precision", "proposed", "of known ones above", "proposed"):
+        table.add_column(column, no_wrap=column != "of known ones above")
     for each in found.proposals:
         moved = each.proposed != each.now
         table.add_row(
             each.name,
             _number(each.now),
             f"[bold]{_number(each.proposed)}[/]" if moved else "=",
-            *(_spoken(interval) for interval in (each.precision_now, each.precision, each.found_now, each.found)),
-            plain(each.why),
+            *(_short_interval(each, moved)),
         )
     yield table
     hours = Table("queue", "minutes a task", "hours a day now", "proposed", "at most", title="Work")
@@ -75,6 +72,18 @@ def tables(found: Proposals) -> Iterator[Table]:
         name = row.queue or "[bold]all[/]"
         hours.add_row(name, minutes, _hours(row.now), _hours(row.proposed), limit)
     yield hours
+
+
+def reasons(found: Proposals) -> Iterator[str]:
+    """Why each threshold is where it is proposed."""
+    return (f"{each.name}: {each.why}" for each in found.proposals)
+
+
+def _short_interval(each: Proposal, moved: bool) -> tuple[str, ...]:
+    """Precision and share found, now and proposed; what stays is not said twice."""
+    later = (each.precision, each.found) if moved else (None, None)
+    pairs = ((each.precision_now, later[0]), (each.found_now, later[1]))
+    return tuple(_spoken(interval) for pair in pairs for interval in pair)
 
 
 def _spoken(interval: Interval | None) -> str:
@@ -124,7 +133,7 @@ def html(found: Proposals, patch: str) -> str:
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem; color: #1a1a1a;
   background: #fff }}
-table {{ border-collapse: collapse; margin: 1rem 0 }} td, th {{ padding: .25rem .7rem; text-align: left;
+table {{ border-collapse: collapse; margin: 1rem 0 }} td, th {{ padding: .25rem .6rem; text-align: left;
   border-bottom: 1px solid #ddd; vertical-align: top }}
 pre {{ background: #f5f5f5; padding: 1rem; overflow-x: auto }} svg {{ max-width: 100%; height: auto }}
 </style>
@@ -132,7 +141,8 @@ pre {{ background: #f5f5f5; padding: 1rem; overflow-x: auto }} svg {{ max-width:
 <p>{escape(found.sample)}. {found.per_day:,.0f} uploads a day; wanted precision {found.precision:g}. Brackets hold the
 truth in 95 of 100 such samples.</p>
 <ul>{notes}</ul>
-<table><tr><th>threshold<th>now<th>proposed<th>precision now<th>proposed<th>found now<th>proposed<th>why</tr>
+<table><tr><th>threshold<th>now<th>proposed<th>precision now<th>proposed<th>of known ones above, now<th>proposed
+<th>why</tr>
 {rows}</table>
 <table><tr><th>queue<th>hours a day now<th>proposed<th>at most</tr>{work}</table>
 {svg(found)}
@@ -144,6 +154,7 @@ truth in 95 of 100 such samples.</p>
 
 def _panel(each: Proposal, wanted: float, top: float) -> str:
     points = each.curve
+    known = [point for point in points if point.precision is not None]
     most = max((point.hours for point in points), default=0.0) or 1.0
     y0, y1 = top + _TOP + _HIGH, top + _TOP
 
@@ -167,12 +178,14 @@ def _panel(each: Proposal, wanted: float, top: float) -> str:
         share = tick / 10
         parts.append(
             f'<text x="{x(share):.1f}" y="{y0 + 16}" text-anchor="middle">{share:.1f}</text>'
-            f'<text x="{_LEFT - 6}" y="{y(share) + 4:.1f}" text-anchor="end" fill="{_PRECISION}">{share:.1f}</text>'
             f'<text x="{_LEFT + _WIDE + 6}" y="{y(share) + 4:.1f}" fill="{_WORK}">{share * most:.3g}</text>'
         )
+        if known:
+            parts.append(
+                f'<text x="{_LEFT - 6}" y="{y(share) + 4:.1f}" text-anchor="end" fill="{_PRECISION}">{share:.1f}</text>'
+            )
     if each.does == "restricts":
         parts.append(_dashed(_LEFT, y(wanted), _LEFT + _WIDE, y(wanted), _PRECISION))
-    known = [point for point in points if point.precision is not None]
     parts += [
         _band(known, x, y),
         _line([(x(p.value), y(p.precision.value)) for p in known if p.precision], _PRECISION),
@@ -181,13 +194,17 @@ def _panel(each: Proposal, wanted: float, top: float) -> str:
         f'<text x="{x(each.now) - 4:.1f}" y="{y1 + 14}" fill="{_NOW}" text-anchor="end">now {_number(each.now)}</text>',
     ]
     if each.proposed != each.now:
+        side, anchor = (-4, "end") if each.proposed > 0.5 else (4, "start")
         parts.append(
             f'<line x1="{x(each.proposed):.1f}" y1="{y1}" x2="{x(each.proposed):.1f}" y2="{y0}" stroke="{_NEXT}"'
-            f' stroke-width="2"/><text x="{x(each.proposed) + 4:.1f}" y="{y1 + 30}" fill="{_NEXT}">proposed'
-            f" {_number(each.proposed)}</text>"
+            f' stroke-width="2"/><text x="{x(each.proposed) + side:.1f}" y="{y0 - 8}" fill="{_NEXT}"'
+            f' text-anchor="{anchor}">proposed {_number(each.proposed)}</text>'
+        )
+    if known:
+        parts.append(
+            f'<text x="{_LEFT}" y="{y0 + 34}" fill="{_PRECISION}">precision of what it restricts, with 95 %</text>'
         )
     parts.append(
-        f'<text x="{_LEFT}" y="{y0 + 34}" fill="{_PRECISION}">precision of what it restricts, with 95 %</text>'
         f'<text x="{_LEFT + _WIDE}" y="{y0 + 34}" fill="{_WORK}" text-anchor="end">hours a day, all queues</text>'
     )
     return "".join(parts)

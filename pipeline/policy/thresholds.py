@@ -484,8 +484,8 @@ class _Search:
         share = self._sample.share
         if share is None:
             yield (
-                "Precision is that of what people judged, of like score; what nobody judged below `known_from` is not"
-                " known, nor is how much is never found."
+                "Precision is that of what people judged, of like score. Below the lowest score that enough of were"
+                " judged it is not known; nor is how much manipulation nobody has found."
             )
         else:
             yield (

@@ -100,7 +100,7 @@ def thresholds(
         out.print(f"{found.sample}; {found.per_day:,.0f} uploads a day", highlight=False, markup=False)
         for table in threshold_page.tables(found):
             out.print(table)
-        for note in found.notes:
+        for note in (*threshold_page.reasons(found), *found.notes):
             out.print(f"· {note}", highlight=False, markup=False)
         typer.echo(f"\n{patch}" if patch else "\nNothing to change.", nl=not patch)
     raise typer.Exit(0 if found.holds else 1)
