@@ -1,7 +1,8 @@
 """Cloned and generated voices: stretches of speech, measured for what vocoders leave, weighed by a small head.
 
-The head learnt from vocoded copies of genuine speech (pipeline/learn/voice.py), not from one generator's voices. What
-it is worth on generators that it has never heard, its card says (docs/cards/voice_clone.md): a hint, no more.
+The head learnt from speech of several generators and from copies of genuine speech that vocoders made
+(pipeline/learn/voice.py). What it is worth on generators that it has never heard, its card says
+(docs/cards/voice_clone.md): a hint, no more.
 """
 
 from __future__ import annotations

@@ -1,8 +1,14 @@
-"""Train the voice-clone head: genuine speech against vocoded copies of it, and against generated speech.
+"""Train the voice-clone head: genuine speech against generated speech and against vocoded copies of genuine speech.
 
 The manifest is the one that all training reads (file, label, family, source, licence, split). Genuine are sound files
-and videos labelled real; generated is the family `voice_clone`. Genuine and fake alike go through rooms, noise, gates,
-band limits and codecs, so that a head cannot tell them by their history.
+and videos labelled real; generated is the family `voice_clone`. A fake whose source reads `origin+maker:file` is a
+genuine recording of `origin` that the vocoder `maker` took apart and put together again: what leaves `origin` out
+leaves it out too. What is of the split `dev` is judged and never learnt from. Genuine and fake alike go through rooms,
+noise, gates, band limits and codecs, so that a head cannot tell them by their history.
+
+Copies that training makes itself (pipeline/learn/revoice.py) teach the head only where the manifest has no generated
+speech: beside speech of several generators they made it worse on those that it had not heard
+(docs/cards/voice_clone.md).
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +47,11 @@ STRETCHES = 2
 SECONDS = 60.0
 COPIES = 2
 """Vocoded copies of each genuine stretch, each made in a way of its own."""
-SHRINKAGE = 0.9
-"""How far the covariance is drawn towards its diagonal. Of .5, .9 and .97: more finds more generated speech of sources
-that were left out, and fewer vocoded copies."""
+SHRINKAGE = 0.5
+"""How far the covariance is drawn towards its diagonal: of .05, .1, .2, .5 and .9 the best on generators left out."""
+GENERATED, RESYNTHESISED, COPIED = 2.0, 0.6, 2.0
+"""What each kind of fake counts together, per genuine stretch; the third stands alone where nothing else is known."""
+DEV = "dev"
 CLIP = 3.0
 """Standard deviations beyond which a measure counts no more: strange channels must not shout."""
 
@@ -56,6 +64,8 @@ class Recording:
     fake: bool
     source: str
     split: str
+    maker: str = ""
+    """The vocoder that a genuine recording of `source` went through."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,13 +90,17 @@ class VoiceReport:
     vocoded: int
     generated: int
     left_out: tuple[tuple[str, Estimate], ...]
+    resynthesised: int = 0
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def lines(self) -> Iterable[str]:
         """The report for people."""
-        yield f"voice_clone: {self.real} genuine, {self.vocoded} vocoded, {self.generated} generated; {self.path}"
+        yield (
+            f"voice_clone: {self.real} genuine, {self.vocoded} vocoded, {self.resynthesised} resynthesised, "
+            f"{self.generated} generated; {self.path}"
+        )
         yield from (f"  {name:70s}  {figure}" for name, figure in self.left_out)
 
 
@@ -98,7 +112,7 @@ def train_voice(
     home: Path,
     seed: int = 0,
     progress: Progress = lambda _: None,
-    per_source: int = 40,
+    per_source: int = 24,
 ) -> VoiceReport:
     """Train the head and write it to `out`; the same manifest and seed give the same head. Raises ConfigError.
 
@@ -114,13 +128,15 @@ def train_voice(
     report = VoiceReport(
         out,
         int((~table.fake).sum()),
-        int((table.fake & ~table.generated).sum()),
-        int(table.generated.sum()),
+        int(table.copied.sum()),
+        int((table.generated & table.learnt).sum()),
         figures,
+        int((table.resynthesised & table.learnt).sum()),
     )
     trained: dict[str, str | int | float] = {
         "genuine": report.real,
         "vocoded": report.vocoded,
+        "resynthesised": report.resynthesised,
         "generated": report.generated,
         "sources": len(set(table.sources)),
         "seed": seed,
@@ -134,13 +150,20 @@ def train_voice(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """All stretches: measures (n × names), and for each whether it is fake, generated, and of which source."""
+    """All stretches: measures (n × names), and of each whether it is fake, its file, its source, what made it, and
+    whether a head may learn from it.
+
+    `way`: "coded", or how training made a copy; `maker`: the vocoder of a copy that the manifest brought.
+    """
 
     names: tuple[str, ...]
     measures: NDArray[np.float64]
     fake: Labels
-    generated: Labels
+    files: NDArray[np.str_]
     sources: NDArray[np.str_]
+    makers: NDArray[np.str_]
+    copied: Labels
+    learnt: Labels
 
     @classmethod
     def of(cls, names: Sequence[str], heard: Sequence[Heard]) -> Table:
@@ -149,9 +172,22 @@ class Table:
             tuple(names),
             np.stack([h.measures for h in heard]),
             np.array([h.fake for h in heard]),
-            np.array([h.recording.fake for h in heard]),
+            np.array([h.recording.file for h in heard]),
             np.array([h.recording.source for h in heard]),
+            np.array([h.recording.maker for h in heard]),
+            np.array([not h.recording.fake and h.fake for h in heard]),
+            np.array([h.recording.split != DEV for h in heard]),
         )
+
+    @property
+    def resynthesised(self) -> Labels:
+        """Genuine speech that a vocoder of the manifest's went over."""
+        return np.asarray(self.fake & (self.makers != ""))
+
+    @property
+    def generated(self) -> Labels:
+        """Speech that was never spoken."""
+        return np.asarray(self.fake & ~self.copied & (self.makers == ""))
 
 
 def read_manifest(path: Path) -> list[Recording]:
@@ -160,8 +196,9 @@ def read_manifest(path: Path) -> list[Recording]:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         return [
-            Recording(r["file"], r["label"] == "fake", r["source"].partition(":")[0], r["split"])
+            Recording(r["file"], r["label"] == "fake", origin, r["split"], maker)
             for r in rows
+            for origin, _, maker in [r["source"].partition(":")[0].partition("+")]
             if Path(r["file"]).suffix.lower() in SOUNDS and r["family"] in ("real", "voice_clone")
         ]
     except (OSError, KeyError, csv.Error) as error:
@@ -171,12 +208,13 @@ def read_manifest(path: Path) -> list[Recording]:
 
 
 def chosen(recordings: Sequence[Recording], per_source: int, seed: int) -> list[Recording]:
-    """At most so many genuine and so many generated ones of each source, drawn by the seed."""
-    taken: Counter[tuple[str, bool]] = Counter()
+    """At most so many genuine and so many generated ones of each source and maker, drawn by the seed."""
+    taken: Counter[tuple[str, bool, str]] = Counter()
     found = []
     for recording in sorted(recordings, key=lambda r: _draw(r.file, seed)):
-        taken[recording.source, recording.fake] += 1
-        if taken[recording.source, recording.fake] <= per_source:
+        kind = (recording.source, recording.fake, recording.maker)
+        taken[kind] += 1
+        if taken[kind] <= per_source:
             found.append(recording)
     return found
 
@@ -212,10 +250,10 @@ def worn(samples: sound.Samples, rng: np.random.Generator) -> sound.Samples:
 
 def fit(table: Table, held: Vector, trained: dict[str, str | int | float]) -> HeadFile:
     """A linear head on all stretches, calibrated on `held`: each source's scores by a head that did not hear it."""
-    mean, spread = _scale(table.measures)
-    line = _line(table, np.ones(len(table.fake), bool))
-    known = np.isfinite(held)
-    a, b = fit_platt(held[known], table.fake[known])
+    mean, spread = _scale(table)
+    line = _line(table, table.learnt)
+    known = np.isfinite(held) & table.learnt & ~_spare(table, table.learnt)
+    a, b = fit_platt(held[known], table.fake[known], _share(table, known))
     return HeadFile(
         head="voice_clone",
         measures=table.names,
@@ -230,43 +268,86 @@ def fit(table: Table, held: Vector, trained: dict[str, str | int | float]) -> He
 def left_out(table: Table, seed: int) -> tuple[tuple[tuple[str, Estimate], ...], Vector]:
     """Each source, judged by a head that heard nothing of it: figures by kind of fake, and the scores themselves.
 
-    Generated speech is also judged by a head that heard vocoded copies of the other sources alone.
+    What a vocoder of the manifest's made is judged by a head that heard neither its source nor that vocoder.
     """
     held = np.full(len(table.fake), np.nan)
-    blind = np.full(len(table.fake), np.nan)
-    scaled = _scaled(table.measures)
-    for source in sorted(set(table.sources)):
+    scaled = _scaled(table)
+    for source, maker in sorted(set(zip(table.sources.tolist(), table.makers.tolist(), strict=True))):
+        own = (table.sources == source) & (table.makers == maker)
+        rest = (table.sources != source) & table.learnt
+        if maker:
+            rest &= table.makers != maker
+        if table.fake[rest].any() and not table.fake[rest].all():
+            held[own] = _line(table, rest)(scaled[own])
+    return tuple(_figures(table, held, seed)), held
+
+
+def _figures(table: Table, held: Vector, seed: int) -> Iterator[tuple[str, Estimate]]:
+    """Per stretch and per file; against genuine speech of all sources, and of the same."""
+    genuine = ~table.fake
+
+    def figure(name: str, rows: Labels) -> Iterator[tuple[str, Estimate]]:
+        rows = rows & np.isfinite(held)
+        if table.fake[rows].any() and not table.fake[rows].all():
+            yield name, auc_with_interval(held[rows], table.fake[rows], seed)
+
+    yield from figure("generated", genuine | table.generated)
+    yield from _per_file("generated, per file", table, held, genuine | table.generated, seed)
+    for source in sorted(set(table.sources[table.generated])):
         own = table.sources == source
-        for scores, rest in ((held, ~own), (blind, ~own & ~table.generated)):
-            if table.fake[rest].any() and not table.fake[rest].all():
-                scores[own] = _line(table, rest)(scaled[own])
-    vocoded = table.fake & ~table.generated
-    found = []
-    for name, scores, kind in (
-        ("vocoded copies", held, vocoded),
-        ("generated", held, table.generated),
-        ("generated, after vocoded copies alone", blind, table.generated),
-    ):
-        groups = {str(source): table.sources == source for source in sorted(set(table.sources[kind]))}
-        for source, own in {"all sources": np.ones(len(held), bool), **groups}.items():
-            rows = own & (kind | ~table.fake) & np.isfinite(scores)
-            if (rows & kind).any() and (rows & ~table.fake).any():
-                found.append((f"{name}, {source}", auc_with_interval(scores[rows], table.fake[rows], seed)))
-    return tuple(found), held
+        yield from figure(f"generated, {source}", genuine | (table.generated & own))
+        yield from _per_file(f"generated, {source}, per file", table, held, genuine | (table.generated & own), seed)
+        yield from figure(f"generated, {source}, against its own genuine", own & (genuine | table.generated))
+    for maker in sorted(set(table.makers[table.resynthesised])):
+        own = table.makers == maker
+        alike = np.isin(table.sources, table.sources[own])
+        yield from figure(f"resynthesised, {maker}", alike & (genuine | own))
+    yield from figure("vocoded copies", genuine | table.copied)
+    for source in sorted(set(table.sources[table.copied])):
+        yield from figure(f"vocoded copies, {source}", (table.sources == source) & (genuine | table.copied))
+
+
+def _per_file(name: str, table: Table, held: Vector, rows: Labels, seed: int) -> Iterator[tuple[str, Estimate]]:
+    """Stretches of one file together, by their mean."""
+    rows = rows & np.isfinite(held)
+    files = sorted(set(table.files[rows]))
+    scores = np.array([held[rows & (table.files == file)].mean() for file in files])
+    fake = np.array([table.fake[rows & (table.files == file)].any() for file in files])
+    if fake.any() and not fake.all():
+        yield name, auc_with_interval(scores, fake, seed)
+
+
+def _spare(table: Table, rows: Labels) -> Labels:
+    """What is left aside among these: training's own copies, where speech that was generated is at hand."""
+    return np.asarray(table.copied & bool((table.generated & rows).any()))
 
 
 def _line(table: Table, rows: Labels) -> Line:
-    """Generated speech counts as much as vocoded copies do: its rows are repeated until they are as many."""
-    chosen = np.flatnonzero(rows)
-    generated = chosen[table.generated[chosen]]
-    vocoded = chosen[(table.fake & ~table.generated)[chosen]]
-    if len(generated) and len(vocoded):
-        chosen = np.concatenate([chosen, *[generated] * (len(vocoded) // len(generated) - 1)])
-    return fit_lda(_scaled(table.measures)[chosen], table.fake[chosen], SHRINKAGE)
+    """Rows are repeated, or thinned out, until each kind of fake counts what it shall, and within a kind each maker by
+    the root of its number: many files of one generator must not drown the others."""
+    rows = rows & ~_spare(table, rows)
+    chosen = [np.flatnonzero(rows & ~table.fake)]
+    genuine = len(chosen[0])
+    for kind, share in ((table.generated, GENERATED), (table.resynthesised, RESYNTHESISED), (table.copied, COPIED)):
+        names = np.char.add(np.where(table.generated, table.sources, ""), table.makers)
+        groups = [np.flatnonzero(rows & kind & (names == name)) for name in sorted(set(names[rows & kind]))]
+        roots = np.sqrt([len(group) for group in groups])
+        for group, root in zip(groups, roots, strict=True):
+            chosen.append(np.resize(group, max(1, round(genuine * share * root / roots.sum()))))
+    every = np.concatenate(chosen)
+    return fit_lda(_scaled(table)[every], table.fake[every], SHRINKAGE)
 
 
-def _scale(measures: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and spread of each measure; 0 and 1 of one that was never taken."""
+def _share(table: Table, rows: Labels) -> Vector:
+    """Each source's rows count together as one, so that the curve is not that of the fullest."""
+    names = np.char.add(table.sources[rows], table.makers[rows])
+    _, place, counts = np.unique(names, return_inverse=True, return_counts=True)
+    return np.asarray(1 / np.sqrt(counts[place]), np.float64)
+
+
+def _scale(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and spread of each measure over what may be learnt from; 0 and 1 of one that was never taken."""
+    measures = table.measures[table.learnt]
     known = np.isfinite(measures)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, measures, 0).sum(axis=0) / count
@@ -274,10 +355,10 @@ def _scale(measures: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     return mean, np.where(spread > 1e-6, spread, 1.0)
 
 
-def _scaled(measures: NDArray[np.float64]) -> Matrix:
+def _scaled(table: Table) -> Matrix:
     """As `Head` brings them to one measure."""
-    mean, spread = _scale(measures)
-    return np.asarray(np.clip(np.nan_to_num((measures - mean) / spread), -CLIP, CLIP), np.float32)
+    mean, spread = _scale(table)
+    return np.asarray(np.clip(np.nan_to_num((table.measures - mean) / spread), -CLIP, CLIP), np.float32)
 
 
 def _gather(

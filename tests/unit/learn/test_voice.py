@@ -100,11 +100,13 @@ def test_what_can_be_heard_is_read_from_the_manifest(tmp_path):
         ("c.jpg", "real", "real", "x/y:c"),
         ("d.mp4", "fake", "lip_sync", "x/y:d"),
         ("e.mp4", "real", "real", "z:e"),
+        ("f.wav", "fake", "voice_clone", "x/y+world:a"),
     )
     assert subject.read_manifest(path) == [
         Recording("a.wav", False, "x/y", "train"),
         Recording("b.mp3", True, "x/y", "train"),
         Recording("e.mp4", False, "z", "train"),
+        Recording("f.wav", True, "x/y", "train", "world"),
     ]
     (tmp_path / "bad.csv").write_text("file\na.wav\n", "utf-8")
     with pytest.raises(ConfigError, match="family, source"):
@@ -112,24 +114,35 @@ def test_what_can_be_heard_is_read_from_the_manifest(tmp_path):
 
 
 def test_no_source_counts_for_more_than_the_limit():
-    """So many genuine and so many generated files of each."""
+    """So many genuine and so many generated files of each, and as many copies by each vocoder."""
     recordings = [Recording(f"{i}", i % 3 == 0, "ab"[i % 2], "train") for i in range(60)]
+    recordings += [Recording(f"{i} again", True, "a", "train", "world") for i in range(10)]
     found = subject.chosen(recordings, 4, seed=1)
-    assert len(found) == 16
+    assert len(found) == 20
     assert found == subject.chosen(recordings[::-1], 4, seed=1)
 
 
-def table(shift: float = 2.0) -> Table:
-    """Two measures, the first higher in fakes, of three sources with levels of their own in the second."""
+def table(shift: float = 2.0, *, generated: bool = True, copies: float = 0.0, split: str = "train") -> Table:
+    """Two measures, the first higher in fakes, of three sources with levels of their own in the second.
+
+    Source c has generated speech, and a vocoder made copies of a, of this split, the second measure moved by `copies`.
+    """
     rng = np.random.default_rng(0)
     heard = []
     for s, source in enumerate("abc"):
-        for way, fake in (("coded", False), ("coarse", False), ("coded", True)):
-            if fake and source != "c":
+        for way, fake, maker in (
+            ("coded", False, ""),
+            ("coarse", False, ""),
+            ("coded", True, ""),
+            ("coded", True, "world"),
+        ):
+            if fake and (source != ("a" if maker else "c") or not generated):
                 continue
             for i in range(30):
-                row = np.array([rng.normal() + shift * (fake or way != "coded"), rng.normal() + 3 * s])
-                heard.append(Heard(Recording(f"{source}{i}", fake, source, "train"), way, row))
+                moved = np.array([shift * (fake or way != "coded"), s + copies * bool(maker)])
+                row = rng.normal(size=2) + moved
+                told = Recording(f"{source}{fake}{maker}{i // 2}", fake, source, split if maker else "train", maker)
+                heard.append(Heard(told, way, row))
     return Table.of(("lfcc_00", "lfcc_01"), heard)
 
 
@@ -137,12 +150,48 @@ def test_sources_are_judged_by_heads_that_did_not_hear_them():
     """A real difference shows in every figure, none at all shows in none."""
     figures, held = subject.left_out(table(), seed=0)
     names = [name for name, _ in figures]
-    assert "generated, after vocoded copies alone, c" in names
-    assert "vocoded copies, a" in names
+    assert {"generated", "generated, per file", "generated, c", "generated, c, against its own genuine"} <= set(names)
+    assert {"resynthesised, world", "vocoded copies", "vocoded copies, a"} <= set(names)
     assert all(figure.value > 0.8 for _, figure in figures)
     assert np.isfinite(held).all()
     figures, _ = subject.left_out(table(shift=0.0), seed=0)
     assert all(0.25 < figure.value < 0.75 for _, figure in figures)
+
+
+def test_a_file_counts_once():
+    """Two stretches of a file are one together, and surer than either."""
+    figures = dict(subject.left_out(table(shift=1.0), seed=0)[0])
+    assert (figures["generated"].real, figures["generated"].fake) == (90, 30)
+    assert (figures["generated, per file"].real, figures["generated, per file"].fake) == (45, 15)
+    assert figures["generated, per file"].value > figures["generated"].value
+
+
+def test_copies_teach_only_where_nothing_was_generated(monkeypatch):
+    """Training's own copies are left aside beside generated speech, and are all there is without it."""
+    learnt = []
+    fit = subject.fit_lda
+
+    def watched(features: np.ndarray, fake: np.ndarray, shrinkage: float) -> object:
+        learnt.append((int((~fake).sum()), int(fake.sum())))
+        return fit(features, fake, shrinkage)
+
+    monkeypatch.setattr(subject, "fit_lda", watched)
+    for rows in (table(), table(generated=False)):
+        subject.fit(rows, subject.left_out(rows, seed=0)[1], {})
+    assert (90, 180 + 54) in learnt
+    assert learnt[-1] == (90, 180)
+
+
+def test_development_speech_is_judged_and_not_learnt_from():
+    """It has scores of its own, and whatever it is the head stays the same."""
+    heads = []
+    for copies in (0.0, 5.0):
+        rows = table(copies=copies, split="dev")
+        figures, held = subject.left_out(rows, seed=0)
+        assert "resynthesised, world" in dict(figures)
+        assert np.isfinite(held[rows.makers == "world"]).all()
+        heads.append(subject.fit(rows, held, {}))
+    assert heads[0] == heads[1]
 
 
 def test_a_head_that_does_not_generalise_is_not_sure_of_itself():
