@@ -1,6 +1,7 @@
 // The decision: one key for each outcome, a reason where it restricts, notes, and a way back for a while.
 
 import { fill, h, spoken } from "./dom.js";
+import { toast } from "./toast.js";
 
 const OUTCOMES = [["1", "allow", "Allow"], ["2", "label", "Label"], ["3", "limit", "Limit"], ["4", "remove", "Remove"]];
 
@@ -45,8 +46,19 @@ export class Decision {
     if (!this.view.scores_hidden) this.fields();
   }
 
+  /** Go to a field, where it is shown. */
+  focus(name) {
+    const field = { harm: this.harm, seen: this.seen[0], notes: this.notes }[name];
+    if (field?.isConnected) field.focus();
+  }
+
   async send() {
     if (!this.action || this.sent) return;
+    if (this.action !== "allow" && !this.view.scores_hidden && !this.harm.value && !this.reason.value.trim()) {
+      toast("A restriction needs a reason: choose one, or say it in words.");
+      this.harm.focus();
+      return;
+    }
     this.sent = true;
     this.button.disabled = true;
     const said = (answer) => this.families.filter((_, i) => this.seen[i].value === answer).map((each) => each.family);

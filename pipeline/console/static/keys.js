@@ -1,4 +1,4 @@
-// Keys: registered once with what they do, shown by `?`. They rest while somebody types.
+// Keys: registered once with what they do, shown by `?`. They rest while somebody types; Escape leaves a field.
 
 import { fill, h } from "./dom.js";
 
@@ -16,11 +16,14 @@ const shown = (key) => ({ " ": "space", ArrowLeft: "←", ArrowRight: "→", Esc
 export function sheet() {
   const dialog = document.getElementById("keys");
   const rows = [...known].flatMap(([key, { what }]) => [h("dt", {}, h("kbd", {}, shown(key))), h("dd", {}, what)]);
-  fill(document.getElementById("keys-list"), h("dt", {}, h("kbd", {}, "?")), h("dd", {}, "this sheet"), rows);
+  fill(document.getElementById("keys-list"), h("dt", {}, h("kbd", {}, "?")), h("dd", {}, "this sheet"), rows,
+    h("dt", {}, h("kbd", {}, "Esc")), h("dd", {}, "leave a field"));
   dialog.open ? dialog.close() : dialog.showModal();
 }
 
 document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey && event.key === "Enter" && !document.querySelector("dialog[open]")) { known.get("Enter")?.action(); return; }
+  if (event.key === "Escape" && typing(event.target) && !event.target.closest("dialog")) { document.getElementById("main").focus(); return; }
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
   if (event.key === "?") { event.preventDefault(); sheet(); return; }
   if (document.querySelector("dialog[open]")) return;

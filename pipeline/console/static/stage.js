@@ -42,6 +42,7 @@ class Stage {
   get now() { return 0; }
   go() {}
   play() {}
+  mute() { for (const player of this.element.querySelectorAll("video, audio")) player.muted = !player.muted; }
   step() {}
   jump(direction) {
     if (!this.points.length) return;
@@ -68,7 +69,7 @@ class VideoStage extends Stage {
       [0.25, 0.5, 1, 1.5, 2].map((rate) => h("option", { value: rate, selected: rate === 1 }, `${rate} ×`)));
     this.place = h("span", { class: "muted number" }, clock(0));
     const button = (key, text, action) => h("button", { type: "button", onclick: action }, text, h("kbd", {}, key));
-    this.tools = h("div", { class: "tools" }, button("l", "Play", () => this.play()), button("←", "Frame", () => this.step(-1)),
+    this.tools = h("div", { class: "tools" }, button("l", "Play", () => this.play()), button("m", "Sound", () => this.mute()), button("←", "Frame", () => this.step(-1)),
       button("→", "Frame", () => this.step(1)), button("k", "Before", () => this.jump(-1)), button("j", "Next", () => this.jump(1)),
       button("p", "Strongest", () => this.peak()), this.rate, this.place);
     this.video.addEventListener("timeupdate", () => this.moved());
