@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from pipeline.errors import ConfigError
@@ -53,9 +54,10 @@ def _number(value: float) -> str:
 
 def tables(found: Proposals) -> Iterator[Table]:
     """Thresholds, and hours of the queues."""
-    table = Table(title=f"{found.policy_version}: thresholds")
-    for column in ("threshold", "now", "proposed", "precision", "proposed", "of known ones above", "proposed"):
-        table.add_column(column, no_wrap=column != "of known ones above")
+    table = Table(
+        "threshold", "now", "next", "precision", "next", "of known ones", "next",
+        title=f"{found.policy_version}: thresholds", box=SIMPLE, padding=(0, 1, 0, 0),
+    )  # fmt: skip
     for each in found.proposals:
         moved = each.proposed != each.now
         table.add_row(
@@ -83,7 +85,15 @@ def _short_interval(each: Proposal, moved: bool) -> tuple[str, ...]:
     """Precision and share found, now and proposed; what stays is not said twice."""
     later = (each.precision, each.found) if moved else (None, None)
     pairs = ((each.precision_now, later[0]), (each.found_now, later[1]))
-    return tuple(_spoken(interval) for pair in pairs for interval in pair)
+    return tuple(_brief(interval) for pair in pairs for interval in pair)
+
+
+def _brief(interval: Interval | None) -> str:
+    """`.91 (.80–.97)`: seven columns have to fit a terminal."""
+    if interval is None:
+        return "–"
+    value, low, high = (f"{share:.2f}".removeprefix("0") for share in (interval.value, interval.low, interval.high))
+    return f"{value} ({low}–{high})"
 
 
 def _spoken(interval: Interval | None) -> str:

@@ -225,6 +225,7 @@ class _Search:
         self._draws = draws.astype(np.float64)
         self._values = dict(policy.file.thresholds)
         self._now = dict(self._values)
+        self._least: dict[int, float] = {}
         self._by_family: dict[Family, Floats] = {}
         self._base, _ = self._decided(range(len(sample.items)), self._values)
 
@@ -340,7 +341,8 @@ class _Search:
             return value, f"the lowest with a precision of at least {wanted:g} (bound {bound:.3f})", True
         if not known.chain(GRID, known.fewest(wanted), min(BEGINNINGS)):
             return use.value, known.too_few(wanted), False
-        return use.value, f"no value keeps a precision of {wanted:g}: let its rules ask a person instead", False
+        why = f"what was judged shows of no value that it keeps a precision of {wanted:g}"
+        return use.value, f"{why}: judge more, or let its rules ask a person", False
 
     # --- capacity -----------------------------------------------------------------------------------------------------
 
@@ -364,41 +366,44 @@ class _Search:
     def _upper(self, queues: Ints) -> Floats:
         return np.asarray(np.percentile(self._hours(queues)[1], 97.5, axis=0))
 
-    def _over(self, queues: Ints) -> list[tuple[int, float]]:
-        """The limits that are not kept: of queues, then of all."""
+    def _fit(self, movable: Sequence[Use], why: dict[str, str]) -> None:
+        """For each limit raise what the policy gives the least priority until it is kept.
+
+        Where no values keep it, nothing is raised for it: fewer uploads would be acted on, and it would not fit either.
+        """
         limits = [(self._number[name], limit) for name, limit in self._limits.items()]
         limits += [(len(self._names), self._wish.hours)] if self._wish.hours is not None else []
-        upper = self._upper(queues)
-        return [(place, limit) for place, limit in limits if upper[place] > limit]
+        for limit in limits:
+            before = dict(self._values), self._base.copy(), dict(why)
+            for use in sorted(movable, key=lambda each: (each.priority, each.name)):
+                if self._keeps(self._base, limit):
+                    break
+                value = self._raised(use, movable, limit)
+                if value is not None:
+                    why[use.name] = f"raised so that the work fits {self._named(limit)}"
+                    self._set(use, value)
+                    self._in_order(movable, why)
+            if not self._keeps(self._base, limit):
+                self._least[limit[0]] = float(self._upper(self._base)[limit[0]])
+                self._values, self._base = before[0], before[1]
+                why.update(before[2])
 
-    def _fit(self, movable: Sequence[Use], why: dict[str, str]) -> None:
-        """Raise what the policy gives the least priority until everything fits, as far as that helps."""
-        for use in sorted(movable, key=lambda each: (each.priority, each.name)):
-            if not (over := self._over(self._base)):
-                return
-            value = self._raised(use, movable, over)
-            if value is not None:
-                why[use.name] = f"raised so that the work fits {self._named(over)}"
-                self._set(use, value)
-                self._in_order(movable, why)
+    def _keeps(self, queues: Ints, limit: tuple[int, float]) -> bool:
+        return bool(self._upper(queues)[limit[0]] <= limit[1])
 
-    def _raised(self, use: Use, movable: Sequence[Use], over: Sequence[tuple[int, float]]) -> float | None:
-        """The lowest higher value with which the limits are kept, else the highest if that helps at all."""
-
-        def upper(value: float) -> Floats:
-            return self._upper(self._trial(use, movable, value))
-
+    def _raised(self, use: Use, movable: Sequence[Use], limit: tuple[int, float]) -> float | None:
+        """The lowest higher value with which the limit is kept, else the highest if that helps at all."""
+        place = limit[0]
         higher = [value for value in reversed(GRID) if value > self._values[use.name]]
         if not higher:
             return None
-        most, now = upper(higher[-1]), self._upper(self._base)
-        if any(most[place] > limit for place, limit in over):
-            helps = sum(most[place] for place, _ in over) < 0.99 * sum(now[place] for place, _ in over)
-            return higher[-1] if helps else None
+        most = self._trial(use, movable, higher[-1])
+        if not self._keeps(most, limit):
+            return higher[-1] if self._upper(most)[place] < 0.99 * self._upper(self._base)[place] else None
         low, high = 0, len(higher) - 1  # more of a threshold is less work
         while low < high:
             middle = (low + high) // 2
-            if all(upper(higher[middle])[place] <= limit for place, limit in over):
+            if self._keeps(self._trial(use, movable, higher[middle]), limit):
                 high = middle
             else:
                 low = middle + 1
@@ -418,11 +423,9 @@ class _Search:
             queues[rows], _ = self._decided(rows, values)
         return queues
 
-    def _named(self, over: Sequence[tuple[int, float]]) -> str:
-        return ", ".join(
-            f"{limit:g} h a day in {self._names[place]}" if place < len(self._names) else f"{limit:g} h a day"
-            for place, limit in over
-        )
+    def _named(self, limit: tuple[int, float]) -> str:
+        place, hours = limit
+        return f"{hours:g} h a day in {self._names[place]}" if place < len(self._names) else f"{hours:g} h a day"
 
     def _in_order(self, movable: Sequence[Use], why: dict[str, str]) -> None:
         """Of two thresholds of a family the higher one of now stays the higher one: it is raised with the other."""
@@ -492,13 +495,15 @@ class _Search:
                 f"An evaluation set is not your traffic: precision is for {share:.2%} manipulated uploads that look"
                 " like the set's, and hours are a rough guess."
             )
-        for row in queues:
+        for place, row in enumerate(queues):
             if not row.fits:
                 where = row.queue or "all queues together"
+                least = self._least.get(place)
+                kept = f"; with every threshold at {GRID[0]:g} still up to {least:.1f}" if least is not None else ""
                 yield (
                     f"{where}: {row.proposed.value:.1f} h a day (up to {row.proposed.high:.1f}) do not fit"
-                    f" {row.limit:g}; the rest comes from what no threshold decides: fail modes, bands of doubt,"
-                    " requests, banks."
+                    f" {row.limit:g}{kept}. No threshold decides what fail modes, bands of doubt, requests and banks"
+                    " ask for; nothing was raised for what cannot be reached."
                 )
 
     def _refuse_if_nothing_is_known(self, told: Sequence[Proposal]) -> None:
