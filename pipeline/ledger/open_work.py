@@ -55,7 +55,7 @@ class OutboxNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """`entries`: of the audit log. `statements`: statements of reasons that are not sent; `oldest`: the first of them."""
+    """`entries`: of the audit log. `statements`: of reasons, that are not sent yet; `oldest`: the first of them."""
 
     entries: int
     statements: int
