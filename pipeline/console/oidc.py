@@ -26,6 +26,7 @@ _SKEW = 60
 """Seconds by which the provider's clock may differ."""
 _KEEP = 3600
 """Seconds for which the provider's document and keys are kept; unknown keys are asked for at once."""
+_NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
@@ -130,6 +131,8 @@ class Provider:
             document = await self._ask(self.client.get(url))
             if str(document.get("issuer", "")).rstrip("/") != self.issuer.rstrip("/"):
                 raise NotSignedIn(f"{url} speaks for another issuer")
+            if missing := [name for name in _NEEDED if not isinstance(document.get(name), str)]:
+                raise NotSignedIn(f"{url} does not say its {', '.join(missing)}")
             self._document, self._keys, self._asked = document, None, time.monotonic()
         return self._document
 
@@ -146,5 +149,10 @@ class Provider:
             raise Transient(Stage.SETTLE, Reason.SOURCE_UNAVAILABLE, f"the identity provider: {error!r}") from None
         if response.status_code >= 400:
             raise NotSignedIn(f"the provider answered {response.status_code}")
-        found: dict[str, Any] = response.json()
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise NotSignedIn("the provider did not answer with a JSON object")
         return found

@@ -92,7 +92,11 @@ async def start(request: Request) -> Response:
     parts = parts_of(request)
     if parts.provider is None:
         return _to("/sign-in")
-    begun = await parts.provider.start()
+    try:
+        begun = await parts.provider.start()
+    except NotSignedIn as error:
+        logger.warning("sign-in failed", why=str(error))
+        return _to("/sign-in?why=again")
     response = RedirectResponse(begun.url, 303)
     words = f"{begun.state}|{begun.nonce}|{begun.verifier}"
     # Lax: the browser comes back from another site, and has to bring it.
