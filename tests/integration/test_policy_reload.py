@@ -160,6 +160,8 @@ def test_a_policy_changes_under_traffic(lead: Lead) -> None:
     moment = datetime.fromisoformat(told["in_force"]["active_from"])
     assert (told["in_force"]["key"][0], told["agreed"], len(told["workers"])) == (after, True, 2)
     near = timedelta(milliseconds=500)  # a worker knows the database's time to half a round trip
+    lead.upload_until(lambda: datetime.now(UTC) > moment + near)
+    lead.upload()
     versions = [(each.decided_at, each.decision.policy_version) for each in map(lead.decided, lead.sent)]
     assert {version for at, version in versions if at < moment - near} == {before}
     assert {version for at, version in versions if at > moment + near} == {after}
