@@ -26,7 +26,8 @@ window.pointed = 0;
 window.violations = [];
 for (const kind of ["pointerdown", "mousedown", "mousemove", "touchstart", "wheel"])
   addEventListener(kind, () => { window.pointed += 1; }, { capture: true, passive: true });
-document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+document.addEventListener("securitypolicyviolation",
+  (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
 """
 
 
@@ -125,8 +126,8 @@ Visits = Callable[..., Visit]
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visits]:
-    """Somebody comes: `visit(site, Role.REVIEWER, name="bob")`. At the end every page has been without trouble: no error,
-    no warning, no violation of the content security policy, no request to anywhere else."""
+    """Somebody comes: `visit(site, Role.REVIEWER, name="bob")`. At the end every page has been without trouble: no
+    error, no warning, no violation of the content security policy, no request to anywhere else."""
     came: list[Visit] = []
 
     def come(site: Site, *roles: Role, name: str = "ann", queues: tuple[str, ...] = ("*",), **options: Any) -> Visit:

@@ -27,7 +27,6 @@ from pipeline.decode.port import DecodeBudget
 from pipeline.events.values import (
     Box,
     Credentials,
-    Decision,
     Evidence,
     Family,
     Heat,

@@ -1,4 +1,4 @@
-"""Nobody is kept out: axe-core finds nothing serious on any page, and the focus goes through them in a sensible order."""
+"""Nobody is kept out: axe-core finds nothing serious on any page, and the focus goes through it in a sensible order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def axe(home: Path) -> str:
 
 
 def findings(page: Page, axe: str) -> list[str]:
-    """What keeps people from using the page, as axe sees it. Put in by the debugger, which no policy of the page's stops."""
+    """What keeps people from using the page, as axe sees it. Put in by the debugger, which no policy stops."""
     page.evaluate(axe)
     found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     assert len(found["passes"]) > 5
@@ -49,9 +49,9 @@ def test_axe_finds_nothing_serious(site: Site, visit: Visits, axe: str, theme: s
     nobody.go("/sign-in?why=wrong")
     look("sign-in", nobody)
 
-    video = site.video("m1", starts=1)
-    site.photo("m2", starts=2)
-    site.sound("m3", starts=3)
+    video = site.video("m1", starts=1, caption="a video")
+    site.photo("m2", starts=2, caption="a photo")
+    site.sound("m3", starts=3, caption="a sound")
     site.photo("m4", "intimate", harm="intimate-imagery", starts=4)
     lea = visit(site, Role.LEAD, Role.AUDITOR, name="lea", color_scheme=theme)
     page = lea.go("/queues")
@@ -75,17 +75,17 @@ def test_axe_finds_nothing_serious(site: Site, visit: Visits, axe: str, theme: s
     ann.go("/lead")
     look("denied", ann)
     page = ann.go("/case")
-    for kind in ("video", "img", "audio"):
-        page.locator(f".stage {kind}").first.wait_for()
+    for kind in ("video", "photo", "sound"):
+        page.get_by_text(f"a {kind}").wait_for()
         look(f"{kind}, blurred", ann)
         ann.press("b", "2")
         look(f"{kind}, clear, about to be labelled", ann)
         ann.press("s")
         page.locator("dialog[open]").wait_for()
         look(f"{kind}, a question", ann)
-        ann.press("Escape", "1", "Enter")
-        page.locator(".toast").last.wait_for()
-        page.locator(f".stage {kind}").first.wait_for(state="detached")
+        ann.press("Escape")
+        page.locator("dialog").nth(1).wait_for(state="detached")
+        ann.press("1", "Enter")
     page.get_by_role("alertdialog").wait_for()
     look("warning", ann)
     assert wrong == {}
@@ -97,18 +97,13 @@ def test_the_focus_goes_from_the_top_to_the_decision(site: Site, visit: Visits) 
     ann = visit(site, Role.REVIEWER)
     page = ann.go("/case")
     page.locator(".stage").wait_for()
-    page.evaluate("document.activeElement.blur(); document.body.focus()")
-    page.evaluate("getSelection().setPosition(document.body, 0)")
+    page.get_by_role("link", name="Skip to content").focus()
     names = []
-    for _ in range(40):
+    while "Remove4" not in names:
+        assert len(names) < 60, names
+        names.append(page.evaluate("document.activeElement.textContent.trim()"))
         ann.press("Tab")
-        names.append(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.name || ''"))
-        if names[-1].startswith("Decide") or names[-1].startswith("Skip"):
-            if "Allow1" in names:
-                break
-    order = [
-        names.index(each) for each in ("Skip to content", "Queues", "Show b", "Allow1", "Label2", "Limit3", "Remove4")
-    ]
+    order = [names.index(each) for each in ("Skip to content", "Queues", "Show b", "Allow1", "Label2", "Limit3")]
     assert order == sorted(order), names
 
 

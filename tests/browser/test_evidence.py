@@ -17,7 +17,10 @@ def at(page: Page, kind: str = "video") -> float:
 def moved(page: Page, to: float, kind: str = "video") -> None:
     """Wait until the player is there."""
     page.wait_for_function(
-        "([kind, to]) => { const p = document.querySelector(kind); return !p.seeking && Math.abs(p.currentTime - to) < 0.02; }",
+        """([kind, to]) => {
+            const player = document.querySelector(kind);
+            return !player.seeking && Math.abs(player.currentTime - to) < 0.02;
+        }""",
         arg=[kind, to],
     )
 
@@ -28,7 +31,7 @@ def ready(page: Page, kind: str = "video") -> None:
 
 
 def test_a_video_plays_and_its_timeline_leads_to_the_evidence(site: Site, visit: Visits) -> None:
-    """A lane for each family with moments; marks where frames were looked at; next, before, strongest, frame by frame."""
+    """A lane for each family with moments; marks where frames were looked at; to the next, the strongest, by frames."""
     site.video("m1")
     ann = visit(site, Role.REVIEWER)
     page = ann.go("/case")
