@@ -54,11 +54,14 @@ from pipeline.topology import SUBJECT_REQUESTED
 T = TypeVar("T")
 
 _PROBLEMS = {
+    400: {"model": Problem, "description": "the body is no JSON"},
     401: {"model": Problem, "description": "nobody is signed in"},
     403: {"model": Problem, "description": "not allowed"},
     404: {"model": Problem, "description": "there is no such thing, or it is not yours to see"},
     409: {"model": Problem, "description": "somebody was faster, or the lease has ended"},
+    422: {"model": Problem, "description": "it does not fit what is described here, or the policy"},
     429: {"model": Problem, "description": "too many requests"},
+    503: {"model": Problem, "description": "the database is busy or away"},
 }
 _EMPTY = {204: {"description": "nothing to do"}}
 VIEWS = ("original", "picture", "crop", "heat", "noise", "compression", "spectrum", "wave", "spectrogram")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import to_thread
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
 
@@ -43,6 +44,11 @@ def console(parts: Parts) -> FastAPI:
     async def ready() -> PlainTextResponse:
         await to_thread(parts.ledger.check)
         return PlainTextResponse("ok")
+
+    @app.exception_handler(RequestValidationError)
+    async def misfit(_: Request, trouble: RequestValidationError) -> JSONResponse:
+        said = (f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}" for each in trouble.errors())
+        return JSONResponse({"detail": "; ".join(said)}, 422)
 
     @app.exception_handler(Transient)
     async def later(request: Request, trouble: Transient) -> JSONResponse:

@@ -20,10 +20,7 @@ async function ask(method, path, body) {
   if (response.status === 401) location.assign("/sign-in");
   if (response.status === 204) return null;
   const said = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
-  if (!response.ok) {
-    const detail = Array.isArray(said.detail) ? said.detail.map((each) => each.msg).join("; ") : said.detail;
-    throw new Refused(response.status, detail);
-  }
+  if (!response.ok) throw new Refused(response.status, said.detail);
   return said;
 }
 

@@ -72,7 +72,9 @@ def test_every_answer_fits_the_document(console: Console, role: Role) -> None:
     statuses: set[int] = set()
 
     for operation in operations:
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+        # What takes nothing cannot be given anything wrong.
+        takes = bool(list(operation.iter_parameters()) or len(operation.body))
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)[: 1 + takes]:
 
             @seed(2025)
             @settings(
