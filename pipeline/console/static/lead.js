@@ -10,6 +10,7 @@ const chosen = new Set();
 const body = document.querySelector("#tasks tbody");
 const select = document.getElementById("queue");
 let last = null;
+let turn = 0;
 
 const range = (share) => (share.value === null ? h("span", { class: "muted" }, "–")
   : h("span", {}, `${percent(share.value)} `, h("span", { class: "muted small" }, `(${percent(share.low)}–${percent(share.high)}, ${share.hits} of ${share.count})`)));
@@ -47,8 +48,12 @@ function told() {
 }
 
 async function list(more = false) {
-  if (!more) { last = null; chosen.clear(); fill(body); }
+  turn += 1;
+  const mine = turn;
+  if (!more) { last = null; chosen.clear(); }
   const tasks = await get(`/queues/${select.value}/tasks?limit=50${last ? `&after=${last}` : ""}`);
+  if (mine !== turn) return; // another queue was chosen meanwhile
+  if (!more) fill(body);
   body.append(...tasks.map(row));
   if (!body.children.length) fill(body, h("tr", {}, h("td", { colspan: 7, class: "muted" }, "Nothing waits here.")));
   last = tasks.at(-1)?.task_id ?? last;
