@@ -28,7 +28,7 @@ from pipeline.agents.burial import bury_record
 from pipeline.agents.delivery import DeliveryPolicy, Drain
 from pipeline.agents.lag import LagWatch, bounds
 from pipeline.agents.probes import probes
-from pipeline.agents.publish import publisher
+from pipeline.agents.publish import Send, publisher
 from pipeline.agents.route import route_record
 from pipeline.agents.screen import bury_upload, screen_record
 from pipeline.agents.sensor import MetricsSensor
@@ -53,6 +53,7 @@ from pipeline.events import (
     SubjectAnswered,
     SubjectRequested,
 )
+from pipeline.events.cloudevents import traceparent_of
 from pipeline.events.subject import AnswerStatus, SubjectMatch
 from pipeline.events.values import Failure
 from pipeline.fetch.factory import from_settings as fetch_from_settings
@@ -77,6 +78,7 @@ from pipeline.settings import Settings
 from pipeline.statements.drafts import drafts
 from pipeline.statements.rows import Draft
 from pipeline.topology import DECIDED, REVIEW_DECIDED, REVIEW_REQUESTED, SUBJECT_REQUESTED, UPLOADED, review_topic
+from pipeline.trace import OFF, Tracing, tracing
 
 T = TypeVar("T")
 
@@ -87,6 +89,8 @@ _LAG_SECONDS = 5.0
 """How often the lag gauges are brought up to date."""
 _LAG_PATIENCE = 10.0
 """How long the broker may take to say where its partitions end."""
+_LAST_SPANS_SECONDS = 2.0
+"""How long a worker that stops may take to send the spans that wait."""
 _JUDGING_SHARE = 0.8
 """The part of an item's deadline that judging may use; the rest is for writing the result."""
 
@@ -121,7 +125,12 @@ def banks_for(settings: Settings, metrics: Metrics, ledger: Floods | None) -> Ba
 
 @asynccontextmanager
 async def screening(
-    settings: Settings, policy: Policy, metrics: Metrics, known: Known, banks: BanksAtHand | None = None
+    settings: Settings,
+    policy: Policy,
+    metrics: Metrics,
+    known: Known,
+    banks: BanksAtHand | None = None,
+    traced: Tracing = OFF,
 ) -> AsyncIterator[tuple[Screening, Triton]]:
     """Everything that `screen` needs, opened, and closed at the end.
 
@@ -131,6 +140,7 @@ async def screening(
         metrics: where stage times, breaker states and decoder deaths are counted.
         known: looks up contents that were judged before.
         banks: opened banks of known content; those of the settings, without a quarantine, when not given.
+        traced: where stages and inference requests are told as spans.
     """
     if banks is None:
         banks = banks_for(settings, metrics, None)
@@ -163,7 +173,7 @@ async def screening(
         fetch = PerOrigin(spool, origin_breaker)
         metrics.models(dict.fromkeys(spec.name for _, spec in registry.models))
         infer = _resilient(
-            _timed_inference(triton, metrics),
+            _timed_inference(triton, metrics, traced),
             breaker("triton", Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, _level(metrics, "triton")),
         )
 
@@ -178,7 +188,7 @@ async def screening(
                 known=known,
                 policy=policy,
                 detectors=tuple(sorted((*registry.versions, policy.fusion_version, HASHES, *_how_read(budget)))),
-                timed=_timer(metrics),
+                timed=_timer(metrics, traced),
                 recognise=banks.recognise,
             ),
             triton,
@@ -273,8 +283,10 @@ def _wire(
 ) -> None:
     """Attach the agents in flow order, and say what to open before they start."""
     progress, behind = Progress(), LagWatch()
-    publish = publisher(sender(app), source=f"urn:unmask:{settings.kafka_group}")
-    in_ledger = _in_ledger(breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, _level(metrics, "ledger")))
+    traced = tracing(settings.otlp_endpoint)
+    publish = publisher(_traced_send(sender(app), traced), source=f"urn:unmask:{settings.kafka_group}")
+    ledger_guard = breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, _level(metrics, "ledger"))
+    in_ledger = _in_ledger(ledger_guard, traced)
     parts = AsyncExitStack()
     late = _Late()
 
@@ -345,7 +357,7 @@ def _wire(
         handle=screen_record(judge, publish),
         bury=bury_upload(fail_mode, publish),
         policy=DeliveryPolicy(settings.concurrency, settings.item_deadline),
-        watch=AgentWatch("screen", metrics, progress, behind),
+        watch=AgentWatch("screen", metrics, progress, behind, traced),
     )
     # Routing and settling depend on the ledger and the broker alone: an outage is waited out, never buried.
     attach(
@@ -355,7 +367,7 @@ def _wire(
         handle=route_record(record_decision, publish, partial(_count, metrics), heed, close),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
-        watch=AgentWatch("route", metrics, progress, behind),
+        watch=AgentWatch("route", metrics, progress, behind, traced),
     )
     attach(
         app,
@@ -364,7 +376,7 @@ def _wire(
         handle=settle_record(record_review, record_final, publish, close),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
-        watch=AgentWatch("settle", metrics, progress, behind),
+        watch=AgentWatch("settle", metrics, progress, behind, traced),
     )
     attach(
         app,
@@ -373,10 +385,11 @@ def _wire(
         handle=answer_record(open_request, publish, told),
         bury=bury_record(publish),
         policy=DeliveryPolicy(settings.concurrency, None),
-        watch=AgentWatch("answer", metrics, progress, behind),
+        watch=AgentWatch("answer", metrics, progress, behind, traced),
     )
 
     async def open_parts() -> None:
+        parts.push_async_callback(asyncio.to_thread, traced.close, _LAST_SPANS_SECONDS)
         parts.callback(ledger.close)
         parts.push_async_callback(asyncio.to_thread, policies.close)
         parts.callback(_keep_policy(policies, settings.policy_poll_seconds).cancel)
@@ -385,7 +398,7 @@ def _wire(
         kept = asyncio.create_task(banks.keep())
         parts.callback(kept.cancel)
         late.screening, triton = await parts.enter_async_context(
-            screening(settings, policies.policy, metrics, known, banks)
+            screening(settings, policies.policy, metrics, known, banks, traced)
         )
 
         async def ledger_trouble() -> str | None:
@@ -433,11 +446,20 @@ class _Late:
     screening: Screening
 
 
-def _in_ledger(guard: Breaker) -> InLedger:
+def _in_ledger(guard: Breaker, traced: Tracing) -> InLedger:
     async def in_ledger(call: Callable[[], T]) -> T:
-        return await guard.call(lambda: asyncio.to_thread(call))
+        with traced.span("ledger", remote=True):
+            return await guard.call(lambda: asyncio.to_thread(call))
 
     return in_ledger
+
+
+def _traced_send(send: Send, traced: Tracing) -> Send:
+    async def traced_send(topic: str, key: bytes | None, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
+        with traced.sending(topic, traceparent_of(headers)):
+            await send(topic, key, value, headers)
+
+    return traced_send
 
 
 def _resilient(infer: Infer, guard: Breaker) -> Infer:
@@ -454,20 +476,22 @@ def _resilient(infer: Infer, guard: Breaker) -> Infer:
     return resilient
 
 
-def _timed_inference(infer: Infer, metrics: Metrics) -> Infer:
+def _timed_inference(infer: Infer, metrics: Metrics, traced: Tracing) -> Infer:
     """Each attempt counts by itself."""
 
     async def timed(model: ModelSpec, tensors: Tensors, *, within: float) -> Tensors:
-        result = "unavailable"
-        try:
-            with metrics.inference.labels(model.name).time():
+        result, began = "unavailable", time.perf_counter()
+        with traced.span(f"triton {model.name}", remote=True):
+            try:
                 answer = await infer(model, tensors, within=within)
-            result = "ok"
-        except Permanent:
-            result = "rejected"
-            raise
-        finally:
-            metrics.inferences.labels(model.name, result).inc()
+                result = "ok"
+            except Permanent:
+                result = "rejected"
+                raise
+            finally:
+                seconds = time.perf_counter() - began
+                metrics.inference.labels(model.name).observe(seconds, traced.exemplar())
+                metrics.inferences.labels(model.name, result).inc()
         return answer
 
     return timed
@@ -520,11 +544,15 @@ def _count_answer(metrics: Metrics, said: SubjectAnswered, new: bool) -> None:
     metrics.answers.labels(said.status.value, in_time).inc()
 
 
-def _timer(metrics: Metrics) -> Callable[[Stage], AbstractContextManager[None]]:
+def _timer(metrics: Metrics, traced: Tracing) -> Callable[[Stage], AbstractContextManager[None]]:
     @contextmanager
     def timed(stage: Stage) -> Iterator[None]:
-        with metrics.stage.labels(stage.value).time():
-            yield
+        began = time.perf_counter()
+        with traced.span(stage.value):
+            try:
+                yield
+            finally:
+                metrics.stage.labels(stage.value).observe(time.perf_counter() - began, traced.exemplar())
 
     return timed
 

@@ -42,6 +42,7 @@ def configure(level: str = "info", fmt: str = "json") -> None:
         )
     )
     handler.addFilter(Sparingly("aiokafka", seconds=1.0))
+    handler.addFilter(Sparingly("opentelemetry", seconds=60.0))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
@@ -51,7 +52,8 @@ def configure(level: str = "info", fmt: str = "json") -> None:
 class Sparingly(logging.Filter):
     """Lets one record per call site through in so many seconds; only for loggers under `prefix`.
 
-    While a broker is away, aiokafka says so about a hundred times a second.
+    While a broker is away, aiokafka says so about a hundred times a second; OpenTelemetry says of every batch that the
+    collector is away.
     """
 
     def __init__(self, prefix: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

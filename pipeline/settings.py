@@ -137,6 +137,11 @@ class Settings(BaseSettings):
     console_roles_claim: str = Field("roles", description="Claim with somebody's roles; `a.b` goes into objects.")
     console_queues_claim: str = Field("queues", description="Claim with somebody's queues; * for every one.")
 
+    otlp_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector (OTLP over HTTP), as http://host:4318; without it OpenTelemetry's own "
+        "variables count, and without those nothing is traced.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_format: str = Field("json", description="json or console.")
 

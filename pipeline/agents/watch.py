@@ -1,4 +1,4 @@
-"""Observes one agent's deliveries: metrics, the progress that /livez asks for, and a log line per burial."""
+"""Observes one agent's deliveries: metrics, spans, the progress that /livez asks for, and a log line per burial."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pipeline import log
 from pipeline.agents.delivery import Record
 from pipeline.agents.lag import LagWatch
 from pipeline.errors import Permanent, Transient
+from pipeline.events.cloudevents import traceparent_of
 from pipeline.metrics import Metrics
+from pipeline.trace import OFF, Tracing
 
 logger = log.get(__name__)
 
@@ -33,22 +35,32 @@ class Progress:
 class AgentWatch:
     """The `Watch` of one agent."""
 
-    def __init__(self, agent: str, metrics: Metrics, progress: Progress, lag: LagWatch | None = None) -> None:
+    def __init__(
+        self,
+        agent: str,
+        metrics: Metrics,
+        progress: Progress,
+        lag: LagWatch | None = None,
+        tracing: Tracing = OFF,
+    ) -> None:
         self._agent = agent
         self._lag = lag or LagWatch()
         self._metrics = metrics
         self._progress = progress
+        self._tracing = tracing
 
     def started(self, record: Record) -> None:
         """A record was taken up."""
         self._progress.move(+1)
         self._lag.started(record.topic, record.partition, record.offset, record.timestamp)
         self._metrics.in_flight.labels(self._agent).inc()
+        self._tracing.began(self._agent, traceparent_of(record.headers), _attributes(record))
 
     def retried(self, record: Record, error: Transient) -> None:
         """An attempt failed and will be repeated."""
         self._progress.move()
         self._metrics.retries.labels(self._agent).inc()
+        self._tracing.again(error)
         logger.info("retrying", agent=self._agent, reason=error.reason.value, detail=error.detail, offset=record.offset)
 
     def ended(self, record: Record, result: str, seconds: float, failure: Permanent | None) -> None:
@@ -57,8 +69,10 @@ class AgentWatch:
         self._lag.ended(record.topic, record.partition, record.offset)
         self._metrics.in_flight.labels(self._agent).dec()
         self._metrics.items.labels(self._agent, result).inc()
-        self._metrics.handling.labels(self._agent).observe(seconds)
-        self._metrics.age.labels(self._agent).observe(max(0.0, time.time() - record.timestamp))
+        exemplar = self._tracing.exemplar()
+        self._metrics.handling.labels(self._agent).observe(seconds, exemplar)
+        self._metrics.age.labels(self._agent).observe(max(0.0, time.time() - record.timestamp), exemplar)
+        self._tracing.ended(result, failure)
         if failure is not None:
             self._metrics.dead_letters.labels(self._agent, failure.reason.value).inc()
             logger.warning(
@@ -71,3 +85,15 @@ class AgentWatch:
                 reason=failure.reason.value,
                 detail=failure.detail,
             )
+
+
+def _attributes(record: Record) -> dict[str, str | int]:
+    """OpenTelemetry's names for what is known of a record."""
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "process",
+        "messaging.destination.name": record.topic,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+        "messaging.kafka.message.key": (record.key or b"").decode("utf-8", "replace"),
+    }
