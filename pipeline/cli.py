@@ -30,6 +30,7 @@ from pipeline.console.commands import console_app
 from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events.values import RequestKind, Surface
 from pipeline.learn.commands import add_to as add_learning
+from pipeline.load.commands import load_app
 from pipeline.match.commands import app as banks_app
 from pipeline.policy.commands import policy_app
 from pipeline.settings import Settings
@@ -47,6 +48,7 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(banks_app, name="banks")
 app.add_typer(report_app, name="report")
 app.add_typer(console_app, name="console")
+app.add_typer(load_app, name="load")
 
 out = Console()
 err = Console(stderr=True)
