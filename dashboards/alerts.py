@@ -1,4 +1,4 @@
-"""Recording rules and alerts. A page wakes somebody: uploads or people wait, or will soon. A ticket waits for the day."""
+"""Recording rules and alerts. A page wakes somebody: uploads or people wait. A ticket waits for the day."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ CAUSES = (
         "ticket",
         f"unmask:signal_drift:gap > {DRIFT_GAP}",
         "1h",
-        "Scores of {{ $labels.family }} are distributed otherwise than a week ago (gap {{ $value | humanize }})",
+        'Scores of {{ $labels.family }} are distributed otherwise than a week ago (gap {{ printf "%.2f" $value }})',
         "quality",
         "unmask-quality",
     ),

@@ -844,7 +844,7 @@ QUALITY = Board(
                 ),
                 Panel(
                     "Drift in a week",
-                    "The largest gap between the distributions of a day and of the same day a week ago, where both have "
+                    "The largest gap between the distributions of a day and of the day a week before, where both have "
                     f"{DRIFT_COUNT} scores.",
                     (Query(f"unmask:signal_drift:gap{{{_F}}}", "{{family}}"),),
                     "percentunit",

@@ -1,0 +1,129 @@
+"""A real Prometheus that scrapes what a test runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from pipeline.stack.ports import free_ports
+
+_READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: its labels and its (time, value) pairs. NaN stays NaN."""
+
+    labels: Mapping[str, str]
+    points: tuple[tuple[float, float], ...]
+
+
+class Prometheus:
+    """Debian's. Context manager; scrapes `targets` (job → addresses) every second and evaluates what lies in `rules`."""
+
+    def __init__(self, folder: Path, targets: Mapping[str, list[str]], rules: Path) -> None:
+        program = shutil.which("prometheus")
+        assert program, "Prometheus is missing: `make system` installs it"
+        folder.mkdir()
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "2s"},
+            "rule_files": [str(path) for path in sorted(_hurried(rules, folder / "rules"))],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()
+            ],
+        }
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        self._jobs = frozenset(targets)
+        self._log = (folder / "log").open("wb")
+        self._command = [
+            program,
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stdout=self._log, stderr=subprocess.STDOUT)
+        end = time.monotonic() + _READY_SECONDS
+        while not self._all_up():
+            assert self._process.poll() is None, "Prometheus ended; see its log"
+            assert time.monotonic() < end, "Prometheus does not reach everything"
+            time.sleep(0.3)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def over(self, expr: str, start: float, end: float, step: float = 2.0) -> tuple[Series, ...]:
+        """The series of a query over a span of time. Raises AssertionError with what Prometheus says is wrong."""
+        asked = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        found = self._ask("query_range", asked)["result"]
+        return tuple(
+            Series(each["metric"], tuple((at, float(value)) for at, value in each["values"])) for each in found
+        )
+
+    def now(self, expr: str) -> tuple[Series, ...]:
+        """The series of a query now."""
+        found = self._ask("query", {"query": expr})["result"]
+        return tuple(Series(each["metric"], ((each["value"][0], float(each["value"][1])),)) for each in found)
+
+    def firing(self) -> frozenset[str]:
+        """The names of alerts that are pending or firing."""
+        return frozenset(each["labels"]["alertname"] for each in self._ask("alerts", {})["alerts"])
+
+    def failing_rules(self) -> dict[str, str]:
+        """Rules that cannot be evaluated, and why."""
+        groups = self._ask("rules", {})["groups"]
+        return {r["name"]: r["lastError"] for group in groups for r in group["rules"] if r.get("lastError")}
+
+    def rules(self) -> int:
+        """How many rules were read."""
+        return sum(len(group["rules"]) for group in self._ask("rules", {})["groups"])
+
+    def _all_up(self) -> bool:
+        try:
+            up = {series.labels["job"]: series.points[0][1] for series in self.now("up")}
+        except OSError:
+            return False
+        return up.keys() == self._jobs and all(up.values())
+
+    def _ask(self, what: str, asked: Mapping[str, str]) -> Any:
+        url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(asked)}"
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
+                raise OSError("not ready") from error
+            raise AssertionError(f"{asked}: {json.load(error)['error']}") from error
+
+
+def _hurried(rules: Path, folder: Path) -> list[Path]:
+    """The same rules, evaluated every two seconds: a test has no five minutes."""
+    folder.mkdir()
+    for path in rules.glob("*.yaml"):
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for group in read["groups"]:
+            group["interval"] = "2s"
+        (folder / path.name).write_text(yaml.safe_dump(read, allow_unicode=True))
+    return list(folder.glob("*.yaml"))
