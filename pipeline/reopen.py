@@ -30,7 +30,7 @@ from pipeline.policy.case import case_of
 from pipeline.policy.decide import NOTHING_FOUND, decide
 from pipeline.policy.rules import Policy
 
-_KEPT = "Not milder than before: `{}` was in force when the person shown asked."
+_KEPT = "What was decided before stays in force."
 
 
 def facts_of(request: SubjectRequested, match: SubjectMatch, now: datetime) -> RequestFacts:
@@ -125,7 +125,15 @@ def floored(decision: Decision, before: Standing, appeal: bool = False, again: R
         reasons=everywhere.reasons,
         review=None if removed and not appeal else _sooner(decision.review or again, waiting),
         regional=regional,
+        harm=_about(decision, before),
     )
+
+
+def _about(decision: Decision, before: Standing) -> str | None:
+    """What is kept from before is about what it was about."""
+    if decision.action.strength >= before.in_force.action.strength:
+        return decision.harm
+    return before.in_force.harm or before.decided.decision.harm or decision.harm
 
 
 def _at(said: Decision | MediaEnforced, region: Region | None) -> RegionalDecision:
@@ -138,7 +146,7 @@ def _at(said: Decision | MediaEnforced, region: Region | None) -> RegionalDecisi
 def _stricter(new: RegionalDecision, old: RegionalDecision) -> RegionalDecision:
     """The new one, unless the old one is stricter; a label that viewers see stays while they see the upload."""
     if new.action.strength < old.action.strength:
-        words = (*(word for word in new.reasons if word != NOTHING_FOUND), _KEPT.format(old.action), *old.reasons)
+        words = (*(word for word in new.reasons if word != NOTHING_FOUND), _KEPT, *old.reasons)
         return msgspec.structs.replace(old, reasons=tuple(dict.fromkeys(words)))
     labelled = new.action in (Action.LABEL, Action.LIMIT)
     return msgspec.structs.replace(new, label=(new.label or old.label) if labelled else new.label)

@@ -42,6 +42,7 @@ def settle(review: ReviewDecided, task: ReviewRequested) -> MediaEnforced:
         task_id=task.task_id,
         label=label,
         viewer_label=reviewed_label(review, task, label),
+        harm=review.harm,
     )
 
 

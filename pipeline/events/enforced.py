@@ -38,10 +38,12 @@ class LabelKind(StrEnum):
 
 
 class LabelSource(StrEnum):
-    """Whose word a label is: the uploader's, the file's Content Credentials', a detector's, a reviewer's."""
+    """Whose word a label is: the uploader's, the file's Content Credentials', that of its other metadata (which name a
+    generator, and anybody could have written), a detector's, a reviewer's."""
 
     UPLOADER = "uploader"
     CREDENTIALS = "credentials"
+    METADATA = "metadata"
     DETECTOR = "detector"
     PERSON = "person"
 
@@ -68,6 +70,7 @@ class MediaEnforced(Struct, frozen=True, tag_field="schema", tag="media.enforced
     """At most one provisional and exactly one final record per upload and round (a repeat is equal to the first).
 
     `action` and `label` apply everywhere but in the regions of `regional`. `viewer_label`: the label for machines.
+    `harm`: what the person who decided calls it, in the policy's words; empty when not said.
     """
 
     outcome_id: UUID
@@ -84,3 +87,4 @@ class MediaEnforced(Struct, frozen=True, tag_field="schema", tag="media.enforced
     policy_version: str | None = None
     regional: tuple[RegionalDecision, ...] = ()
     viewer_label: ViewerLabel | None = None
+    harm: str = ""

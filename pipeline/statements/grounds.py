@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pipeline.events import DecidedBy, MediaDecided, MediaEnforced
-from pipeline.events.values import Action, Family, Region, RuleHit, Signal, SignalStatus
+from pipeline.events.values import Action, Family, Region, RequestKind, RuleHit, Signal, SignalStatus
 from pipeline.policy.rules import Harm
 
 GENERATED: Final = frozenset(
@@ -54,9 +54,9 @@ def behind(
 ) -> tuple[RuleHit, ...]:
     """The rules behind an action, in the trace's order; with a region, those that apply there.
 
-    Of a person's decision: those of the harm that the person was asked about.
+    Of a person's decision: those of the harm that the person was asked about, or named.
     """
-    asked = _asked(decided) if outcome.decided_by is DecidedBy.PERSON else None
+    asked = {*_asked(decided), outcome.harm} if outcome.decided_by is DecidedBy.PERSON else None
     return tuple(
         hit
         for hit in decided.decision.trace
@@ -66,15 +66,31 @@ def behind(
     )
 
 
-def concerned(decided: MediaDecided, hits: Iterable[RuleHit], harms: Mapping[str, Harm]) -> tuple[str, ...]:
-    """The harms that these rules are about, or the one that a person was asked about; the worst first."""
-    names = {hit.harm for hit in hits} or _asked(decided)
+def concerned(
+    decided: MediaDecided, outcome: MediaEnforced, hits: Iterable[RuleHit], harms: Mapping[str, Harm]
+) -> tuple[str, ...]:
+    """What a restriction is about: the harm that a person named, where the policy has it; else those of these rules,
+    the worst first; without rules the one that a person was asked about, or what was in force before."""
+    if outcome.harm in harms:
+        return (outcome.harm,)
+    asked = _asked(decided) if outcome.decided_by is DecidedBy.PERSON else _said(decided.decision.harm)
+    names = {hit.harm for hit in hits} or asked
     return tuple(sorted(names, key=lambda name: (-harms.get(name, UNNAMED).severity, name)))
 
 
+def requested(decided: MediaDecided) -> bool:
+    """A person shown asked for this. An appeal asks for less, not for more, and is no reason to restrict anything."""
+    return decided.request is not None and decided.request.kind is not RequestKind.APPEAL
+
+
 def _asked(decided: MediaDecided) -> frozenset[str]:
+    """Who looks at an appeal is asked about what it is against."""
     decision = decided.decision
-    name = decision.review.harm if decision.review else decision.harm
+    appealed = decided.request is not None and not requested(decided)
+    return _said(decision.review.harm if decision.review and not appealed else decision.harm)
+
+
+def _said(name: str | None) -> frozenset[str]:
     return frozenset({name} if name else ())
 
 

@@ -74,7 +74,7 @@ def label_source(decided: MediaDecided, hits: Iterable[RuleHit]) -> LabelSource:
         return LabelSource.UPLOADER
     if Family.PROVENANCE in families or (not families and any(field.startswith("credentials.") for field in fields)):
         return LabelSource.CREDENTIALS
-    return LabelSource.DETECTOR
+    return LabelSource.METADATA if families == {Family.GENERATOR_METADATA} else LabelSource.DETECTOR
 
 
 def _text(decided: MediaDecided) -> tuple[str | None, tuple[Region, ...]]:

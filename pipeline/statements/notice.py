@@ -19,7 +19,7 @@ from pipeline.events import DecidedBy, MediaDecided, MediaEnforced, OutcomeStatu
 from pipeline.events.values import Action, Region, Timestamp
 from pipeline.policy.rules import Ground, Harm
 from pipeline.statements import wording
-from pipeline.statements.grounds import UNNAMED, behind, concerned
+from pipeline.statements.grounds import UNNAMED, behind, concerned, requested
 from pipeline.statements.personal import Kind, known_of, look
 
 _OWN: Final = frozenset({Kind.MEDIA, Kind.FILE_NAME, Kind.CAPTION, Kind.UPLOADER})
@@ -76,14 +76,13 @@ def notice(
         return None
     worst = max(places, key=lambda place: place.action.strength)
     hits = behind(decided, outcome, worst.action, worst.regions[0] if worst.regions else None)
-    named = concerned(decided, hits, harms)
+    named = concerned(decided, outcome, hits, harms)
     harm = harms.get(named[0], UNNAMED) if named else UNNAMED
     illegal = harm.ground is Ground.ILLEGAL
     rule = wording.ground(harm)
     told, withheld = _told(decided, outcome, review)
     waits = outcome.status is OutcomeStatus.PROVISIONAL and decided.decision.review is not None
-    asked = decided.request is not None
-    by_machine = not asked or (decided.request is not None and decided.request.near_copy)
+    by_machine = not requested(decided) or (decided.request is not None and decided.request.near_copy)
     found = Notice(
         media_id=outcome.media_id,
         status=outcome.status,
@@ -96,7 +95,7 @@ def notice(
         illegal=illegal,
         rule=rule,
         ground=f"- The ground, {'in law' if illegal else 'in the terms of the platform'}: {rule.rstrip('.')}.",
-        detected=_detected(asked, by_machine),
+        detected=_detected(decided, by_machine),
         decided=wording.decided_by(outcome.decided_by),
         automated_detection=by_machine,
         automated_decision=outcome.decided_by is not DecidedBy.PERSON,
@@ -131,9 +130,10 @@ def _told(decided: MediaDecided, outcome: MediaEnforced, review: ReviewDecided |
     return clean, len(sentences) - len(clean)
 
 
-def _detected(asked: bool, by_machine: bool) -> str:
-    if not asked:
-        return "It was examined by automated means when you uploaded it, or later."
+def _detected(decided: MediaDecided, by_machine: bool) -> str:
+    if not requested(decided):
+        looked = "It was examined by automated means when you uploaded it, or later."
+        return looked if decided.request is None else f"{looked} It was decided on again because you appealed."
     if by_machine:
         return "It was found by automated means, as a copy of content that a person shown in it asked about."
     return (

@@ -30,7 +30,7 @@ from pipeline.ledger.port import Standing
 from pipeline.policy.rules import Ground, Harm
 from pipeline.statements import wording
 from pipeline.statements.form import Statement
-from pipeline.statements.grounds import SYNTHETIC, UNNAMED, behind, concerned, relied_on
+from pipeline.statements.grounds import SYNTHETIC, UNNAMED, behind, concerned, relied_on, requested
 from pipeline.statements.label import label_source
 from pipeline.statements.terms import (
     EEA,
@@ -95,9 +95,12 @@ def statements(
     if decided.upload.surface is Surface.MESSAGE:
         return ()
     was = {} if before is None else restrictions(before.decided, before.in_force, harms)
+    # An appeal has the policy look again, which may find another ground for what stands; nothing is restricted by that.
+    appealed = decided.request is not None and not requested(decided)
+    any_ground = appealed and outcome.decided_by is not DecidedBy.PERSON
     scopes: dict[Restriction, list[Country]] = {}
     for country, restriction in restrictions(decided, outcome, harms).items():
-        if not _same(was.get(country), restriction):
+        if not _same(was.get(country), restriction, any_ground):
             scopes.setdefault(restriction, []).append(country)
     return tuple(
         _statement(decided, outcome, review, restriction, tuple(scope), harms) for restriction, scope in scopes.items()
@@ -143,16 +146,18 @@ def _restriction(
         return None
     if action is Action.LIMIT and label is not None:
         visibility = (*visibility, Visibility.LABELLED)
-    return Restriction(visibility, action, concerned(decided, hits, harms))
+    return Restriction(visibility, action, concerned(decided, outcome, hits, harms))
 
 
 def _discloses(decided: MediaDecided, hits: Iterable[RuleHit]) -> bool:
     return label_source(decided, hits) in (LabelSource.UPLOADER, LabelSource.CREDENTIALS)
 
 
-def _same(before: Restriction | None, now: Restriction) -> bool:
+def _same(before: Restriction | None, now: Restriction, any_ground: bool) -> bool:
     """Visibility is restricted as it was, on the ground on which it was."""
-    return before is not None and before.visibility == now.visibility and before.harms[:1] == now.harms[:1]
+    if before is None or before.visibility != now.visibility:
+        return False
+    return any_ground or before.harms[:1] == now.harms[:1]
 
 
 def _statement(
@@ -244,6 +249,7 @@ _MOST_FACTS = 5000
 _REQUESTED: Final = {
     RequestKind.REMOVAL: "A person who is shown in it asked for its removal.",
     RequestKind.CONSENT_REVOKED: "A person who is shown in it withdrew their consent.",
+    RequestKind.APPEAL: "Its uploader asked for another look at what was decided before.",
 }
 
 
@@ -252,20 +258,21 @@ def _source(decided: MediaDecided, harm: Harm) -> SourceType:
 
     Whether a request is a notice by a trusted flagger, the platform does not tell Unmask.
     """
-    if decided.request is None:
+    if not requested(decided):
         return SourceType.VOLUNTARY
     return SourceType.ARTICLE_16 if harm.ground is Ground.ILLEGAL else SourceType.OTHER_NOTIFICATION
 
 
 def _detected(decided: MediaDecided) -> YesNo:
     """Whether machines found this very content: not where a request named it; where it is a copy, they did."""
-    return YesNo.NO if decided.request is not None and not decided.request.near_copy else YesNo.YES
+    named = requested(decided) and decided.request is not None and not decided.request.near_copy
+    return YesNo.NO if named else YesNo.YES
 
 
 def _automated(decided: MediaDecided, outcome: MediaEnforced, hits: Iterable[RuleHit]) -> AutomatedDecision:
     """A person who was asked because of a request, with no signal behind it, decided without a machine."""
     if outcome.decided_by is not DecidedBy.PERSON:
         return AutomatedDecision.FULLY
-    if decided.request is not None and not relied_on(decided, hits):
+    if requested(decided) and not relied_on(decided, hits):
         return AutomatedDecision.NOT_AUTOMATED
     return AutomatedDecision.PARTIALLY

@@ -80,11 +80,11 @@ def decided_by(who: DecidedBy) -> str:
 def explained(harm: Harm, outcome: MediaEnforced) -> str:
     """How the content relates to the rule: a suspicion is not told as a fact, and a precaution alleges nothing."""
     if outcome.decided_by is DecidedBy.FAIL_MODE:
-        verdict = "Whether the content falls under it could not be judged"
+        verdict = "Whether the content breaks it could not be judged"
     elif outcome.status is OutcomeStatus.PROVISIONAL:
-        verdict = "The content is suspected of falling under it"
+        verdict = "The content is suspected of breaking it"
     else:
-        verdict = "The content was found to fall under it"
+        verdict = "The content was found to break it"
     return f"The rule is about: {harm.what}. {verdict}."
 
 

@@ -98,7 +98,7 @@ def test_nothing_milder_than_what_is_in_force() -> None:
     found = reopened(before, facts_of(asking(harm="other"), SubjectMatch.NAMED, LATER), policy(), LATER)
     assert (found.decision.action, found.decision.label, found.decision.review) == (Action.LIMIT, "Manipulated", None)
     kept, *old = found.decision.reasons
-    assert kept == "Not milder than before: `limit` was in force when the person shown asked."
+    assert kept == "What was decided before stays in force."
     assert tuple(old) == before.in_force.reasons
 
 

@@ -53,6 +53,13 @@ def test_the_kind_follows_from_what_was_found(family: Family, kind: LabelKind, i
     assert label.icon == (ICON if iptc else None)
 
 
+def test_what_metadata_say_is_the_files_word() -> None:
+    """No detector looked at the picture."""
+    label = route(by_family(Family.GENERATOR_METADATA)).outcome.viewer_label
+    assert label is not None
+    assert (label.kind, label.source) == (LabelKind.GENERATED, LabelSource.METADATA)
+
+
 def test_the_uploaders_word_is_the_uploaders() -> None:
     """It does not say how it was made, so neither does the label."""
     saw = (Saw(field="upload.declared_synthetic", value=True),)

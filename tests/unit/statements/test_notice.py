@@ -55,7 +55,7 @@ def test_a_person_decided() -> None:
     found = told(decided, final(decided, review), review=review)
     assert "A person looked at it and decided." in found.text
     assert "A false endorsement." in found.text
-    assert "was found to fall under it" in found.text
+    assert "was found to break it" in found.text
     assert "at the latest" not in found.text
     assert "third time" not in found.text
     assert "reviewer-3" not in found.text
@@ -100,6 +100,14 @@ def test_a_request_is_told_without_who_asked() -> None:
         request_id="req-1", kind=RequestKind.REMOVAL, received_at=REQUEST.received_at, near_copy=True
     )
     assert "found by automated means, as a copy" in told(restricted(Action.HOLD, review=True, request=copy)).text
+
+
+def test_an_appeal_is_told_as_one() -> None:
+    """Nobody else asked for it."""
+    appeal = REQUEST.__class__(request_id="req-2", kind=RequestKind.APPEAL, received_at=REQUEST.received_at)
+    found = told(restricted(Action.LIMIT, review=True, request=appeal))
+    assert "because you appealed" in found.text
+    assert "person who is shown" not in found.text
 
 
 def test_a_precaution_is_called_one() -> None:

@@ -16,15 +16,20 @@ from pipeline.events.values import (
     MediaFacts,
     MediaKind,
     RegionalDecision,
+    RequestFacts,
     RequestKind,
     RuleMode,
     Saw,
+    Signal,
+    SignalStatus,
     Surface,
 )
+from pipeline.ledger.port import Standing
+from pipeline.reopen import floored
 from pipeline.statements.form import trouble
 from pipeline.statements.statement import restrictions, statements
-from pipeline.statements.terms import EEA, ContentType, Country, SourceType, Visibility
-from tests.restricted import HARMS, NUDE, REQUEST, SWAP, answer, final, hit, outcome_of, restricted, standing
+from pipeline.statements.terms import EEA, AutomatedDecision, ContentType, Country, SourceType, Visibility, YesNo
+from tests.restricted import HARMS, NOON, NUDE, REQUEST, SWAP, answer, final, hit, outcome_of, restricted, standing
 
 
 def one(decided, outcome=None, **more):
@@ -280,6 +285,78 @@ def test_a_later_round_on_another_ground_leads_to_one() -> None:
     assert one(again, before=standing(first)).category == HARMS["intimate"].category
 
 
+APPEAL = RequestFacts(request_id="req-2", kind=RequestKind.APPEAL, received_at=NOON)
+
+
+def appealed(action: Action = Action.LIMIT, **changes):
+    """A restriction for fraud that its uploader appealed against; the policy has a harm for appeals."""
+    decided = restricted(action, round_=2, review=True, request=APPEAL, **changes)
+    need = msgspec.structs.replace(decided.decision.review, harm="appealed", queue="appeals")
+    return msgspec.structs.replace(decided, decision=msgspec.structs.replace(decided.decision, review=need))
+
+
+def test_an_appeal_is_no_restriction() -> None:
+    """Neither while it is open, whatever ground is found now, nor when what was decided is confirmed."""
+    before = standing(restricted(Action.LIMIT, "unsaid"))
+    decided = appealed()
+    assert statements(decided, outcome_of(decided), HARMS, before=before) == ()
+    review = answer(decided, Action.LIMIT)
+    assert statements(decided, final(decided, review), HARMS, review=review, before=standing(decided)) == ()
+
+
+def test_an_appeal_that_ends_stricter_is_about_the_same_harm() -> None:
+    """The ground is what the content is; an appeal is no notice, and the content was found by machines."""
+    decided = appealed()
+    review = answer(decided, Action.REMOVE)
+    found = one(decided, final(decided, review), review=review, before=standing(decided))
+    assert found.category == HARMS["fraud"].category
+    assert "asked for another look" in found.decision_facts
+    assert (found.source_type, found.automated_detection) == (SourceType.VOLUNTARY, YesNo.YES)
+    assert found.automated_decision == AutomatedDecision.PARTIALLY
+
+
+def test_what_an_appeal_keeps_in_force_is_about_what_it_was_about() -> None:
+    """A person restricted it where the policy would not: an appeal does not change what for."""
+    first = restricted(Action.ALLOW, review=True)
+    before = Standing(first, final(first, answer(first, Action.LIMIT, harm="intimate")))
+    plain = appealed(hits=())
+    again = floored(msgspec.structs.replace(plain.decision, action=Action.ALLOW, harm="appealed"), before, appeal=True)
+    decided = msgspec.structs.replace(plain, decision=again)
+    assert again.harm == "intimate"
+    assert statements(decided, outcome_of(decided), HARMS, before=before) == ()
+    review = answer(decided, Action.REMOVE)
+    found = one(decided, final(decided, review), review=review, before=standing(decided))
+    assert found.category == HARMS["intimate"].category
+
+
+def test_the_harm_that_a_person_names_is_the_ground() -> None:
+    """Asked about fraud, the person calls it intimate imagery; what the policy does not know is not taken over."""
+    decided = restricted(Action.LIMIT, review=True)
+    review = answer(decided, Action.REMOVE, harm="intimate")
+    found = one(decided, final(decided, review), review=review, before=standing(decided))
+    assert (found.category, found.category_addition) == (HARMS["intimate"].category, ())
+    assert found.illegal_content_legal_ground == HARMS["intimate"].rule_text
+    other = answer(decided, Action.REMOVE, harm="nonsense")
+    found = one(decided, final(decided, other), review=other, before=standing(decided))
+    assert found.category == HARMS["fraud"].category
+
+
+def test_a_person_who_confirms_on_another_ground_leads_to_one() -> None:
+    """The restriction stays, what it is for does not."""
+    decided = restricted(Action.LIMIT, review=True)
+    review = answer(decided, Action.LIMIT, harm="intimate")
+    found = one(decided, final(decided, review), review=review, before=standing(decided))
+    assert found.category == HARMS["intimate"].category
+
+
+def test_a_label_that_repeats_metadata_is_reported() -> None:
+    """Metadata are no disclosure: nobody is shown them, and anybody could have written them."""
+    said = (Signal(family=Family.GENERATOR_METADATA, status=SignalStatus.SCORED, probability=0.9),)
+    named = hit(Action.LABEL, "unsaid", label="AI", family=Family.GENERATOR_METADATA, saw=())
+    decided = restricted(Action.LABEL, "unsaid", hits=(named,), label="AI", signals=said)
+    assert one(decided).decision_visibility == (Visibility.LABELLED,)
+
+
 def test_messages_are_not_reported() -> None:
     """What is sent to one person is not disseminated to the public."""
     decided = restricted(Action.REMOVE, surface=Surface.MESSAGE)
@@ -329,7 +406,7 @@ def test_the_same_decision_gives_the_same_puid_and_another_outcome_another() -> 
     st.sampled_from(Surface),
     st.lists(st.sampled_from(["DE", "FR", "US", "IS", "GB"]), unique=True),
     st.sampled_from([None, *MediaKind]),
-    st.booleans(),
+    st.sampled_from([None, *RequestKind]),
     st.text(max_size=600),
 )
 def test_every_statement_is_one_that_the_database_takes(action, harm, surface, regions, kind, asked, because) -> None:
@@ -337,7 +414,8 @@ def test_every_statement_is_one_that_the_database_takes(action, harm, surface, r
     hits = tuple(hit(action, harm, because=f"{because}{n}" * 10) for n in range(3))
     decided = restricted(
         action, harm, hits=hits, review=action is Action.HOLD, surface=surface, regions=tuple(regions), kind=kind,
-        request=REQUEST if asked else None, label="x" if action is Action.LABEL else None,
+        request=msgspec.structs.replace(REQUEST, kind=asked) if asked else None,
+        label="x" if action is Action.LABEL else None,
     )  # fmt: skip
     found = statements(decided, outcome_of(decided), HARMS)
     covered = [country for each in found for country in each.territorial_scope]
