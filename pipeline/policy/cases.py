@@ -445,6 +445,13 @@ def _request(request: GivenRequest, now: datetime) -> RequestFacts:
     )
 
 
+def _in_words(span: timedelta) -> str:
+    """Four hours → `4h`, as in the policy; to the minute."""
+    minutes = round(span.total_seconds() / 60)
+    unit, size = next((unit, size) for unit, size in (("d", 1440), ("h", 60), ("m", 1)) if minutes % size == 0)
+    return f"{minutes // size}{unit}"
+
+
 # --- what is expected ------------------------------------------------------------------------------------------------
 
 
@@ -463,7 +470,7 @@ def _differences(expect: Expected, decision: Decision, given: Given) -> Iterator
         if wanted is not None and wanted != is_now:
             yield (key,), wanted, str(is_now)
     if expect.within is not None and (review is None or review.deadline > given.at + length(expect.within)):
-        yield ("within",), expect.within, f"after {review.deadline - given.at}" if review else "nobody looks"
+        yield ("within",), expect.within, _in_words(review.deadline - given.at) if review else "nobody looks"
     acting = {hit.rule for hit in decision.trace if hit.acts}
     recorded = {hit.rule for hit in decision.trace if hit.mode is RuleMode.SHADOW}
     exempt = {hit.exempted_by for hit in decision.trace if hit.exempted_by}

@@ -61,7 +61,7 @@ def test_given_and_expected(given: str, expect: str) -> None:
         ("{}", "{queue: faces}", "queue", "none"),
         ("{}", "{priority: 10}", "priority", "none"),
         ("{}", "{within: 4h}", "within", "nobody looks"),
-        ("{signals: {face_swap: 0.91}}", "{within: 3h}", "within", "after 4:00:00"),
+        ("{signals: {face_swap: 0.91}}", "{within: 3h}", "within", "4h"),
         ("{signals: {face_swap: 0.91}}", "{clock: in-order}", "clock", "none"),
         ("{declared_synthetic: true}", "{label: none}", "label", "AI-generated, as the uploader says"),
         ("{}", "{harm: fraud}", "harm", "none"),
