@@ -30,8 +30,10 @@ from pipeline.console.commands import console_app
 from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events.values import RequestKind, Surface
 from pipeline.learn.commands import add_to as add_learning
+from pipeline.ledger.commands import ledger_app
 from pipeline.load.commands import load_app
 from pipeline.match.commands import app as banks_app
+from pipeline.plan.command import plan
 from pipeline.policy.commands import policy_app
 from pipeline.settings import Settings
 from pipeline.statements.commands import app as report_app
@@ -48,7 +50,9 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(banks_app, name="banks")
 app.add_typer(report_app, name="report")
 app.add_typer(console_app, name="console")
+app.add_typer(ledger_app, name="ledger")
 app.add_typer(load_app, name="load")
+app.command()(plan)
 
 out = Console()
 err = Console(stderr=True)

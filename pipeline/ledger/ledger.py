@@ -98,6 +98,8 @@ _MIGRATION_LOCK = 0x756E6D61736B  # "unmask"
 _QUARANTINE_LOCK = _MIGRATION_LOCK + 1
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_OUTBOX_SINCE = "0006"
+"""The step that made the table in which answers wait to be published."""
 
 _decided = msgspec.json.Decoder(MediaDecided)
 _enforced = msgspec.json.Decoder(MediaEnforced)
@@ -152,6 +154,26 @@ class Ledger:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
                 if _schema_of(connection) < SCHEMA:
                     _upgrade(connection)
+
+    def go_back(self, revision: str) -> None:
+        """Take the schema back to that of an older release. What later steps added is lost; docs/ledger.md says what.
+
+        Raises:
+            ConfigError: there is no such step, or answers of people wait to be published and would be lost.
+        """
+        with _trouble(Stage.RECEIVE), self._writes.begin() as connection:
+            if self._postgres:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            found = _schema_of(connection)
+            if not revision < found:
+                raise ConfigError(f"the schema is {found or 'missing'}: {revision} is not before it")
+            if found > SCHEMA:
+                raise ConfigError(f"the schema is {found}, and only a release that knows it can take it back")
+            if revision < _OUTBOX_SINCE <= found:
+                waiting = connection.execute(text("SELECT count(*) FROM outbox WHERE sent_at IS NULL")).scalar_one()
+                if waiting:
+                    raise ConfigError(f"{waiting} answers wait to be published; let a console or relay send them first")
+            _downgrade(connection, revision)
 
     def check(self) -> None:
         """For /readyz: the database answers and its schema is at least the one that this code needs."""
@@ -828,10 +850,26 @@ _alembic = threading.Lock()
 
 def _upgrade(connection: Connection) -> None:
     from alembic import command  # only needed here, and slow to import
+
+    with _alembic:
+        command.upgrade(_steps(connection), "head")
+
+
+def _downgrade(connection: Connection, revision: str) -> None:
+    from alembic import command
+    from alembic.util import CommandError
+
+    with _alembic:
+        try:
+            command.downgrade(_steps(connection), revision)
+        except CommandError as error:
+            raise ConfigError(f"{revision}: {error}") from None
+
+
+def _steps(connection: Connection) -> Any:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    with _alembic:
-        command.upgrade(config, "head")
+    return config

@@ -101,3 +101,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task_id", name="pk_reviews"),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.task_id"], name="fk_reviews_tasks"),
     )
+
+
+def downgrade() -> None:
+    for table in ("reviews", "outcomes", "tasks", "decisions", "contents", "uploads"):
+        op.drop_table(table)

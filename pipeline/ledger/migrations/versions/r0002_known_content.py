@@ -47,3 +47,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("bank", "hash_id", "since", name="pk_quarantines"),
         sa.CheckConstraint("action IN ('quarantine', 'report')", name=op.f("ck_quarantines_action")),
     )
+
+
+def downgrade() -> None:
+    for table in ("quarantines", "matches", "hashes"):
+        op.drop_table(table)
+    op.drop_index("ix_decisions_decided_at", "decisions")

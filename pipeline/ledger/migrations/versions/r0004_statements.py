@@ -34,3 +34,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_statements_state_queued_at", "statements", ["state", "queued_at"])
     op.create_index("ix_statements_media_id", "statements", ["media_id"])
+
+
+def downgrade() -> None:
+    op.drop_table("statements")

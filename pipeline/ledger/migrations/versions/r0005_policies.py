@@ -54,3 +54,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("worker_id", name="pk_policy_workers"),
         sa.ForeignKeyConstraint(["number"], ["policy_switches.number"], name="fk_policy_workers_policy_switches"),
     )
+
+
+def downgrade() -> None:
+    for table in ("policy_workers", "policy_activations", "policy_switches", "policies"):
+        op.drop_table(table)
