@@ -150,7 +150,7 @@ class Site:
         cells = bytes(range(0, 256, 4))
         heat = Heat(box=face, rows=8, cols=8, cells=cells)
         points = tuple(
-            Evidence("faces@1", score, at=at, box=face, track=0, heat=heat if at == PEAK else None)
+            Evidence("faces@1", score, at=at, box=face, track=0, heat=heat)
             for at, score in scores.items()
         )
         signals = (

@@ -68,7 +68,7 @@ def test_faces_are_cut_out_and_lead_to_their_moment(site: Site, visit: Visits) -
     page = ann.go("/case")
     ready(page)
     crops = page.locator(".faces img")
-    expect(crops).to_have_count(5)
+    expect(crops).to_have_count(8)
     page.wait_for_function(
         "() => [...document.querySelectorAll('.faces img')].slice(0, 3).every(each => each.naturalWidth > 50)"
     )

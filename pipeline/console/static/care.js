@@ -22,7 +22,7 @@ export class Veil {
     stage.classList.toggle("grey", care.greyscale);
     stage.classList.toggle("small", care.small_first);
     stage.append(h("div", { class: "veil" },
-      h("p", {}, "Blurred until you ask for it"),
+      h("p", {}, stage.classList.contains("sound") ? "Silent until you ask for it" : "Blurred until you ask for it"),
       h("button", { type: "button", onclick: () => this.clear() }, "Show ", h("kbd", {}, "b")),
       h("p", { class: "small" }, "or hold space to look")));
     this.show(this.kept);

@@ -67,7 +67,7 @@ function open(view) {
   const veil = new Veil(shown.element, care);
   now = { view, stage: shown, decision, veil };
   if (view.lease_id) stop = expose(view.task.task_id, veil, me.preferences, worked);
-  document.getElementById("main").focus();
+  document.getElementById("main").focus({ preventScroll: true });
 }
 
 async function send(view, said) {

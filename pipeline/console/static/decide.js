@@ -14,7 +14,7 @@ export class Decision {
     this.harm = h("select", { name: "harm" }, h("option", { value: "" }, "choose…"),
       view.harms.map((each) => h("option", { value: each.name, selected: each.name === view.task.harm }, `${spoken(each.name)}: ${each.what}`)));
     this.label = h("input", { name: "label", maxlength: 200, list: "labels", placeholder: "what viewers are told" });
-    this.reason = h("input", { name: "reason", maxlength: 2000, placeholder: "shown to the platform; the harm's words when empty" });
+    this.reason = h("input", { name: "reason", maxlength: 2000, placeholder: "for the platform; else the reason's own" });
     this.notes = h("textarea", { name: "notes", maxlength: 20000, placeholder: "only for colleagues" });
     this.families = view.scores_hidden ? [] : view.signals.filter((each) => each.probability !== null && each.probability >= 0.3).slice(0, 6);
     this.seen = this.families.map((each) => h("select", { "data-family": each.family, "aria-label": spoken(each.family) },
@@ -32,7 +32,7 @@ export class Decision {
   fields() {
     const restricts = this.action !== null && this.action !== "allow";
     fill(this.more, this.families.length ? h("fieldset", { class: "plain" }, h("legend", {}, "Did you see it yourself?"),
-      this.families.map((each, i) => h("label", { class: "check" }, this.seen[i], spoken(each.family)))) : null,
+      this.families.map((each, i) => h("label", { class: "check" }, spoken(each.family), this.seen[i]))) : null,
     restricts ? h("label", {}, "Reason", this.harm) : null,
     this.action === "label" || this.action === "limit" ? h("label", {}, "Label", this.label) : null,
     restricts ? h("label", {}, "In words", this.reason) : null,

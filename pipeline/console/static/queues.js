@@ -26,6 +26,10 @@ function histogram(slack) {
     bars, h("line", { x1: 0, x2: 200, y1: 35, y2: 35 }));
 }
 
+const scale = () => h("svg", { class: "scale", viewBox: "0 0 200 14", "aria-hidden": "true" },
+  ["late", "15m", "1h", "4h", "12h", "1d", "2d", "+"].map((name, i) => h("text", { x: i * 25 + 12.5, y: 11 }, name)));
+document.getElementById("slack").append(scale());
+
 function row(queue) {
   const link = `/case?queue=${encodeURIComponent(queue.name)}`;
   return h("tr", { class: queue.depth ? "" : "empty", "data-queue": queue.name },

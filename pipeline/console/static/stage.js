@@ -4,6 +4,8 @@ import { clock, fill, h } from "./dom.js";
 import { points, Timeline } from "./timeline.js";
 
 const FRAME = 1 / 25;
+/** Places with a lower score are left to the timeline: a box around them would say that something is there. */
+const SHOWN = 0.3;
 
 const boxes = (found) => h("svg", { class: "boxes", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true" },
   found.map(([x0, y0, x1, y1]) => h("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 })));
@@ -14,7 +16,7 @@ const asked = (url, words) => `${url}?${new URLSearchParams(words)}`;
 export function faces(view, go) {
   const seen = new Set();
   const found = view.signals.flatMap((signal) => signal.evidence.map((each, index) => ({ ...each, family: signal.family, index })))
-    .filter((each) => each.box).sort((a, b) => b.score - a.score)
+    .filter((each) => each.box && each.score >= SHOWN).sort((a, b) => b.score - a.score)
     .filter((each) => { const key = `${each.track} ${each.at} ${each.heat}`; return seen.has(key) ? false : seen.add(key); }).slice(0, 12);
   if (!found.length) return null;
   return h("div", { class: "faces", role: "group", "aria-label": "Places that evidence points at" }, found.flatMap((each) => {
@@ -124,7 +126,7 @@ class ImageStage extends Stage {
   enlarge() { this.zoom = !this.zoom; if (this.zoom) this.element.classList.remove("small"); this.show(); }
 
   show() {
-    const marked = this.view.signals.flatMap((signal) => signal.evidence).filter((each) => each.box).map((each) => each.box);
+    const marked = this.view.signals.flatMap((signal) => signal.evidence).filter((each) => each.box && each.score >= SHOWN).map((each) => each.box);
     const picture = (what) => h("img", { src: asked(this.view.media_urls[what], {}), alt: what === "picture" ? "The upload" : `The upload's ${what}` });
     const first = h("div", { class: "media" }, picture("picture"), boxes(marked));
     fill(this.media, this.beside ? h("div", { class: "pair" }, first, picture(this.beside)) : first);
@@ -139,7 +141,8 @@ class SoundStage extends Stage {
     super(view);
     this.audio = h("audio", { src: view.media_urls.original, controls: true, preload: "metadata" });
     const shown = (what) => h("img", { src: view.media_urls[what], alt: what === "wave" ? "Waveform" : "Spectrogram, 0 to 8 kHz" });
-    fill(this.media, h("div", {}, shown("wave"), shown("spectrogram"), this.audio));
+    this.element.classList.add("sound");
+    fill(this.media, shown("wave"), shown("spectrogram"), this.audio);
     this.timeline = new Timeline(view, (at) => this.go(at));
     this.audio.addEventListener("timeupdate", () => this.timeline.at(this.audio.currentTime));
     this.below = [this.timeline.element];

@@ -3,7 +3,7 @@
 import { clock, h, percent, spoken } from "./dom.js";
 
 const WIDTH = 1000;
-const LEFT = 150;
+const LEFT = 190;
 const LANE = 34;
 
 export const colour = (i) => `var(--f${(i % 7) + 1})`;
@@ -36,7 +36,7 @@ export class Timeline {
     const steps = 8;
     for (let i = 0; i <= steps; i += 1) {
       const at = (this.duration * i) / steps;
-      svg.append(h("text", { x: this.x(at), y: height - 6, "text-anchor": "middle", "font-size": 11, fill: "var(--soft)" }, clock(at)));
+      svg.append(h("text", { x: this.x(at), y: height - 6, "text-anchor": i === steps ? "end" : "middle", "font-size": 12, fill: "var(--soft)" }, clock(at)));
     }
     svg.append(h("line", { class: "axis", x1: LEFT, x2: WIDTH - 10, y1: height - 22, y2: height - 22 }));
     this.head = h("line", { class: "head", x1: LEFT, x2: LEFT, y1: 0, y2: height - 20 });
@@ -71,7 +71,8 @@ export class Timeline {
   words(view) {
     const looked = view.media.looked_at.length;
     if (view.scores_hidden) return h("p", { class: "muted small" }, "Scores are shown after your first answer.");
-    if (!looked) return h("p", { class: "muted small" }, "Sound only: the whole that was listened to is shown.");
+    const whole = this.lanes.length ? "" : " No score points at a moment: each speaks of the whole.";
+    if (!looked) return h("p", { class: "muted small" }, `Sound only: the whole that was listened to is shown.${whole}`);
     const gap = view.media.largest_gap;
     return h("p", { class: "muted small" }, `${looked} frames were looked at.`,
       gap ? ` The longest stretch without a look is ${gap.toFixed(1)} s: a shorter manipulation may lie in it unseen.` : "");
