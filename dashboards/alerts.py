@@ -159,7 +159,7 @@ CAUSES = (
         "5m",
         "A store that uploads are fetched from has been away for minutes",
         "pipeline",
-        "unmask-pipeline",
+        "unmask-inference",
     ),
     Alert(
         "UnmaskDeadLetters",

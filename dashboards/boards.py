@@ -37,6 +37,10 @@ def _quantiles(histogram: str, where: str = "") -> tuple[Query, ...]:
     return tuple(Query(quantile(q, histogram, where=where), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99))
 
 
+def _hour(metric: str, by: str) -> str:
+    return f"sum by ({by}) (increase({metric}[1h]))"
+
+
 _SCREEN = 'agent="screen"'
 
 PIPELINE = Board(
@@ -234,18 +238,29 @@ PIPELINE = Board(
                     "Broken files are everyday; `deadline`, `internal` and `…_unavailable` are ours.",
                     (Query(f"{rate('unmask_dead_letters_total', 'reason')} > 0", "{{reason}}"),),
                     "ops",
+                    width=6,
                 ),
                 Panel(
-                    "Dead letters, share and counts",
-                    "Of all that was handled. Counts of the last hour.",
+                    "Dead letters, share of 1 h",
+                    "Of all that was handled.",
                     (
                         Query(
-                            f"{rate('unmask_dead_letters_total', 'agent')} / {rate('unmask_items_total', 'agent')}",
-                            "{{agent}}, share",
+                            f"{_hour('unmask_dead_letters_total', 'agent')} / {_hour('unmask_items_total', 'agent')}",
+                            "{{agent}}",
                         ),
-                        Query("sum by (agent) (increase(unmask_dead_letters_total[1h]))", "{{agent}}, buried in 1 h"),
-                        Query("sum by (agent) (increase(unmask_items_total[1h]))", "{{agent}}, handled in 1 h"),
                     ),
+                    "percentunit",
+                    width=6,
+                ),
+                Panel(
+                    "Dead letters, counts of 1 h",
+                    "What the share is made of.",
+                    (
+                        Query(_hour("unmask_dead_letters_total", "agent"), "{{agent}}, buried"),
+                        Query(_hour("unmask_items_total", "agent"), "{{agent}}, handled"),
+                    ),
+                    kind="bars",
+                    width=6,
                 ),
                 Panel(
                     "Retries, and decoders that died",
@@ -255,6 +270,7 @@ PIPELINE = Board(
                         Query(rate("unmask_decoder_deaths_total", "reason"), "{{reason}}"),
                     ),
                     "ops",
+                    width=6,
                 ),
             ),
         ),
@@ -772,12 +788,20 @@ REVIEW = Board(
                     ),
                 ),
                 Panel(
-                    "Statements of reasons that wait",
-                    "Until `unmask report send` runs.",
-                    (
-                        Query("max (unmask_statements_queued)", "waiting"),
-                        Query("max (unmask_statements_oldest_age_seconds) / 3600", "oldest, hours"),
-                    ),
+                    "Statements that wait",
+                    "Statements of reasons that `unmask report dsa` has not sent yet.",
+                    (Query("max (unmask_statements_queued)", "waiting"),),
+                    kind="number",
+                    width=4,
+                ),
+                Panel(
+                    "Oldest of them",
+                    "A day is late.",
+                    (Query("max (unmask_statements_oldest_age_seconds)", "oldest"),),
+                    "s",
+                    "number",
+                    limit=86400,
+                    width=4,
                 ),
             ),
         ),
@@ -954,6 +978,13 @@ QUALITY = Board(
                     kind="bars",
                 ),
                 Panel(
+                    "Signals in shadow by status, 1 d",
+                    "Whether the detectors on trial say anything at all.",
+                    (Query(_day("unmask_shadow_signals_total", "family, status", _F), "{{family}}, {{status}}"),),
+                    kind="bars",
+                    width=6,
+                ),
+                Panel(
                     "Rules, live",
                     "How often each rule acted, 1 h.",
                     (
@@ -963,22 +994,26 @@ QUALITY = Board(
                         ),
                     ),
                     kind="bars",
+                    width=6,
                 ),
                 Panel(
                     "Rules in shadow, and exempted",
                     "What would have happened, 1 h.",
                     (
                         Query(
-                            'sum by (rule, mode) (increase(unmask_rule_hits_total{mode=~"shadow|exempted"}[1h]))',
+                            "topk(15, sum by (rule, mode) "
+                            '(increase(unmask_rule_hits_total{mode=~"shadow|exempted"}[1h])))',
                             "{{rule}}, {{mode}}",
                         ),
                     ),
                     kind="bars",
+                    width=6,
                 ),
                 Panel(
                     "Policy in force",
                     "One line per version; two at once for longer than a switch takes: a worker hangs behind.",
                     (Query("count by (version) (unmask_policy_info)", "{{version}}"),),
+                    width=6,
                 ),
             ),
         ),

@@ -57,8 +57,8 @@ class _Named:
 def draw(board: Board, ask: Ask, path: Path) -> None:
     """Write the picture of one dashboard. `ask`: a query's series over the span that is shown."""
     rows = _laid_out(board)
-    figure = plt.figure(figsize=(15, 0.6 + 2.35 * len(rows)), facecolor=_BACK)
-    grid = figure.add_gridspec(len(rows), 24, hspace=0.75, wspace=6.0, left=0.045, right=0.985, bottom=0.02)
+    figure = plt.figure(figsize=(15, 0.6 + 2.0 * len(rows)), facecolor=_BACK)
+    grid = figure.add_gridspec(len(rows), 24, hspace=0.55, wspace=6.0, left=0.045, right=0.985, bottom=0.02)
     figure.subplots_adjust(top=1 - 0.75 / figure.get_figheight())
     figure.suptitle(board.title, x=0.045, ha="left", fontsize=15, color=_INK, y=1 - 0.1 / figure.get_figheight())
     for y, panels in enumerate(rows):
@@ -123,8 +123,11 @@ def _value(number: float, unit: str) -> str:
     if unit == "percentunit":
         return f"{100 * number:.3g} %"
     if unit == "bytes":
-        return f"{number / 2**20:.4g} MB"
+        return f"{number / 2**30:.1f} GB" if number >= 2**30 else f"{number / 2**20:.0f} MB"
     if unit == "s":
+        for name, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+            if abs(number) >= 2 * seconds:
+                return f"{number / seconds:.3g} {name}"
         return f"{number:.3g} s"
     return f"{number:.3g}" if abs(number) < 1000 else f"{number:,.0f}"
 
@@ -141,7 +144,8 @@ def _lines(axes: Any, panel: Panel, series: list[_Named]) -> None:
     for number, each in enumerate(ranked):
         label = each.name[:_LONG] if number < _MOST_LINES else None
         axes.plot(*zip(*each.points, strict=True), linewidth=1.2, label=label)
-    if panel.limit is not None:
+    highest = max(value for each in series for _, value in each.points)
+    if panel.limit is not None and panel.limit <= 2 * highest:  # a limit far away would press the lines flat
         axes.axhline(panel.limit, color="#cf222e", linewidth=0.9, linestyle="--")
     _axis(axes, panel)
     axes.legend(fontsize=5.5, loc="best", frameon=False)

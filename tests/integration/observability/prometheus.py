@@ -31,7 +31,7 @@ class Series:
 
 
 class Prometheus:
-    """Debian's. Context manager; scrapes `targets` (job → addresses) every second and evaluates what lies in `rules`."""
+    """Debian's. Context manager; scrapes `targets` (job → addresses) every second, evaluates what lies in `rules`."""
 
     def __init__(self, folder: Path, targets: Mapping[str, list[str]], rules: Path) -> None:
         program = shutil.which("prometheus")
