@@ -243,7 +243,7 @@ def run_worker(settings: Settings) -> None:
     def report(
         decided: MediaDecided, outcome: MediaEnforced, review: ReviewDecided | None, before: Standing | None
     ) -> tuple[Draft, ...]:
-        return drafts(decided, outcome, review, before, harms=policies.policy.harms)
+        return drafts(decided, outcome, review, before, harms=policies.harms)
 
     ledger = Ledger(settings.ledger_url, report)
     ledger.migrate()

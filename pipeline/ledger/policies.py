@@ -22,8 +22,8 @@ ALIVE = timedelta(minutes=2)
 FORGOTTEN = timedelta(days=1)
 """After so long its row goes; what it had in force stays on record."""
 
-_SWITCH_LOCK = 0x756E6D61736B + 2
-"""Beside the ledger's other locks."""
+_SWITCH_LOCK = 0x756E6D61736B + 3
+"""Beside the ledger's other locks: none is used twice."""
 
 
 class PolicyRecord:

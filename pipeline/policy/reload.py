@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -29,7 +29,7 @@ from pipeline.errors import ConfigError, UnmaskError
 from pipeline.metrics import Metrics
 from pipeline.policy.activations import Key, PolicyWords, Record, Switch, agree
 from pipeline.policy.file import CALIBRATION, DEFAULT, calibration_of, parse
-from pipeline.policy.rules import Policy
+from pipeline.policy.rules import Harm, Policy
 
 logger = log.get(__name__)
 
@@ -176,6 +176,11 @@ class PolicyAtHand:
         return self.at(self._clock())
 
     @property
+    def harms(self) -> Mapping[str, Harm]:
+        """Those of what is in force, for any thread: asking for them switches nothing."""
+        return self._current.loaded.policy.harms
+
+    @property
     def settling(self) -> bool:
         """Whether files have changed and are not yet known to stay so."""
         return self._seen != self._judged
@@ -299,17 +304,16 @@ class PolicyAtHand:
 
     def _follow(self) -> None:
         """Get ready for switches that others have put on record."""
-        coming = self._waiting()
+        self._coming = tuple(self._waiting())
         for switch in self._record.after(self._head.number):
-            self._head = switch
             try:
-                coming.append(_Standing(switch, self._words_of(switch.key)))
+                self._coming += (_Standing(switch, self._words_of(switch.key)),)
                 self._unusable = None
             except ConfigError as error:
                 self._unusable = str(error)
                 self._metrics.policy_reloads.labels("refused").inc()
                 logger.error("a policy on record cannot be used here", number=switch.number, reason=str(error))
-        self._coming = tuple(coming)
+            self._head = switch  # at last: where the words could not be had, the next look comes back to it
 
     def _words_of(self, key: Key) -> Loaded:
         if self._mine is not None and self._mine.key == key:

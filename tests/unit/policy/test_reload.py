@@ -283,6 +283,32 @@ def test_a_switch_that_is_under_way_happens_without_the_ledger(fleet: Fleet, mon
     assert fleet.record.workers()[0].since == moment
 
 
+def test_a_switch_whose_words_could_not_be_had_is_not_forgotten(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger goes away between saying that there is one and handing it out."""
+    a, b = fleet.opened("a", SHIPPED), fleet.opened("b", SHIPPED)
+    fleet.change("a", words(0.9), a)
+
+    def away(*_: object) -> object:
+        raise Transient(Stage.DECIDE, Reason.LEDGER_UNAVAILABLE, "away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(PolicyRecord, "words", away)
+        b.look()
+    b.look()
+    fleet.pass_(10)
+    assert threshold(b) == 0.9
+
+
+def test_harms_are_there_for_every_thread(fleet: Fleet) -> None:
+    """Asking for them does not make the switch: that is for the event loop."""
+    a = fleet.opened("a", SHIPPED)
+    fleet.change("a", words(0.9), a)
+    fleet.pass_(10)
+    assert "intimate-imagery" in a.harms
+    assert fleet.reloads("a")["ok"] == 0
+    assert threshold(a) == 0.9
+
+
 def test_a_worker_that_starts_later_takes_what_is_in_force(fleet: Fleet) -> None:
     """An old file on one machine does not take the others back, however often it starts; nor does it with time."""
     a = fleet.opened("a", SHIPPED)
