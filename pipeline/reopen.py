@@ -77,7 +77,11 @@ def heeded(decided: MediaDecided, before: Standing, policy: Policy) -> MediaDeci
     request = before.decided.request
     revoked = request is not None and _revokes(request)
     upload = _without_consent(decided.upload) if revoked else decided.upload
-    return _decided(msgspec.structs.replace(decided, upload=upload, request=request), before, policy)
+    versions = msgspec.structs.replace(
+        decided.versions, policy=policy.version
+    )  # may have changed since it was screened
+    judged = msgspec.structs.replace(decided, upload=upload, request=request, versions=versions)
+    return _decided(judged, before, policy)
 
 
 def _decided(judged: MediaDecided, before: Standing, policy: Policy) -> MediaDecided:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from pipeline.events import DecidedBy, MediaDecided, MediaEnforced
@@ -64,6 +64,13 @@ def behind(
         and (hit.action is action if asked is None else hit.harm in asked)
         and (region is None or not hit.regions or region in hit.regions)
     )
+
+
+def decided_by(outcome: MediaEnforced, hits: Collection[RuleHit]) -> DecidedBy:
+    """Who is behind a restriction by these rules: in a region others may be than in the rest."""
+    if outcome.decided_by is DecidedBy.PERSON or not hits:
+        return outcome.decided_by
+    return DecidedBy.FAIL_MODE if all(hit.fail_mode for hit in hits) else DecidedBy.POLICY
 
 
 def concerned(

@@ -19,7 +19,7 @@ from pipeline.events import DecidedBy, MediaDecided, MediaEnforced, OutcomeStatu
 from pipeline.events.values import Action, Region, Timestamp
 from pipeline.policy.rules import Ground, Harm
 from pipeline.statements import wording
-from pipeline.statements.grounds import UNNAMED, behind, concerned, requested
+from pipeline.statements.grounds import UNNAMED, behind, concerned, decided_by, requested
 from pipeline.statements.personal import Kind, known_of, look
 
 _OWN: Final = frozenset({Kind.MEDIA, Kind.FILE_NAME, Kind.CAPTION, Kind.UPLOADER})
@@ -80,23 +80,24 @@ def notice(
     harm = harms.get(named[0], UNNAMED) if named else UNNAMED
     illegal = harm.ground is Ground.ILLEGAL
     rule = wording.ground(harm)
+    who = decided_by(outcome, hits)
     told, withheld = _told(decided, outcome, review)
     waits = outcome.status is OutcomeStatus.PROVISIONAL and decided.decision.review is not None
     by_machine = not requested(decided) or (decided.request is not None and decided.request.near_copy)
     found = Notice(
         media_id=outcome.media_id,
         status=outcome.status,
-        decided_by=outcome.decided_by,
+        decided_by=who,
         places=places,
         reasons=told,
         since=outcome.enforced_at,
         until=decided.decision.review.deadline if waits and decided.decision.review else None,
-        harm=wording.explained(harm, outcome) if named else "",
+        harm=wording.explained(harm, who, outcome.status) if named else "",
         illegal=illegal,
         rule=rule,
         ground=f"- The ground, {'in law' if illegal else 'in the terms of the platform'}: {rule.rstrip('.')}.",
         detected=_detected(decided, by_machine),
-        decided=wording.decided_by(outcome.decided_by),
+        decided=wording.decided_by(who),
         automated_detection=by_machine,
         automated_decision=outcome.decided_by is not DecidedBy.PERSON,
         appeal_url=appeal_url,

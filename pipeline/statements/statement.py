@@ -30,7 +30,7 @@ from pipeline.ledger.port import Standing
 from pipeline.policy.rules import Ground, Harm
 from pipeline.statements import wording
 from pipeline.statements.form import Statement
-from pipeline.statements.grounds import SYNTHETIC, UNNAMED, behind, concerned, relied_on, requested
+from pipeline.statements.grounds import SYNTHETIC, UNNAMED, behind, concerned, decided_by, relied_on, requested
 from pipeline.statements.label import label_source
 from pipeline.statements.terms import (
     EEA,
@@ -176,7 +176,7 @@ def _statement(
     others = {Category(each.category) for each in named if each.category in _CATEGORIES}
     more = sorted((others | set(additions(category, keywords))) - {category})
     content = _content_type(decided, hits, review)
-    ground, explanation = wording.ground(harm), wording.explained(harm, outcome)
+    ground, explanation = wording.ground(harm), wording.explained(harm, decided_by(outcome, hits), outcome.status)
     illegal = harm.ground is Ground.ILLEGAL
     link = _LINK.search(harm.rule_text)
     return Statement(
@@ -238,7 +238,7 @@ def _facts(decided: MediaDecided, outcome: MediaEnforced, hits: Iterable[RuleHit
     families = sorted(wording.spoken(family) for family in relied_on(decided, hits))
     if families:
         told.append(f"Relied on: automated signals of {', '.join(families)}.")
-    told.append(wording.decided_by(outcome.decided_by))
+    told.append(wording.decided_by(decided_by(outcome, hits)))
     told.append(wording.DONE[restriction.action])
     return " ".join(told)[:_MOST_FACTS]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pipeline.events import DecidedBy, MediaEnforced, OutcomeStatus
+from pipeline.events import DecidedBy, OutcomeStatus
 from pipeline.events.values import Action, Family, MediaKind, Surface
 from pipeline.policy.rules import Harm
 
@@ -77,11 +77,11 @@ def decided_by(who: DecidedBy) -> str:
             return "A person looked at it and decided."
 
 
-def explained(harm: Harm, outcome: MediaEnforced) -> str:
+def explained(harm: Harm, who: DecidedBy, status: OutcomeStatus) -> str:
     """How the content relates to the rule: a suspicion is not told as a fact, and a precaution alleges nothing."""
-    if outcome.decided_by is DecidedBy.FAIL_MODE:
+    if who is DecidedBy.FAIL_MODE:
         verdict = "Whether the content breaks it could not be judged"
-    elif outcome.status is OutcomeStatus.PROVISIONAL:
+    elif status is OutcomeStatus.PROVISIONAL:
         verdict = "The content is suspected of breaking it"
     else:
         verdict = "The content was found to break it"

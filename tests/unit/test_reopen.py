@@ -197,6 +197,13 @@ def test_a_later_round_heeds_the_request_that_is_open() -> None:
     assert heeded(found, before, policy()) is found
 
 
+def test_what_is_heeded_is_decided_by_the_policy_that_it_names() -> None:
+    """Another one may have come in force since it was screened."""
+    before = standing(again(decided("m1")))
+    found = heeded(decided("m1", 3, decided_at=LATER), before, policy())
+    assert found.versions.policy == found.decision.policy_version == policy().version
+
+
 def test_a_request_that_is_settled_is_not_heeded() -> None:
     """Its outcome was final; what comes later is a new question."""
     before = standing(again(decided("m1")), status=OutcomeStatus.FINAL)

@@ -384,6 +384,21 @@ def test_a_precaution_alleges_nothing() -> None:
     assert "could not be judged" in found.incompatible_content_explanation
 
 
+def test_a_precaution_elsewhere_does_not_excuse_a_finding() -> None:
+    """Doubt lets a person look everywhere; in Germany a rule removes it: that one is no precaution."""
+    doubt = hit(Action.LIMIT, "unsaid", fail_mode=True, because="A face swap cannot be ruled out.")
+    found = hit(Action.REMOVE, "intimate", regions=("DE",), family=None, saw=(), because="A bank knows it.")
+    regional = (RegionalDecision(regions=("DE",), action=Action.REMOVE, reasons=()),)
+    decided = restricted(Action.LIMIT, hits=(found, doubt), review=True, regional=regional)
+    by_scope = {each.territorial_scope: each for each in statements(decided, outcome_of(decided), HARMS)}
+    germany = by_scope.pop((Country("DE"),))
+    assert "precaution" not in germany.decision_facts
+    assert "could not be judged" not in germany.illegal_content_explanation
+    (rest,) = by_scope.values()
+    assert "as a precaution" in rest.decision_facts
+    assert "could not be judged" in rest.incompatible_content_explanation
+
+
 def test_credentials_alone_make_no_statement_invalid() -> None:
     """Facts without what they are about are told as they are."""
     decided = restricted(Action.LIMIT)
