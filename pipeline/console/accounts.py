@@ -19,6 +19,10 @@ _NOBODYS = _hasher.hash(secrets.token_urlsafe(16))
 
 SHORTEST = 12
 """Characters of a password that somebody chooses (NIST SP 800-63B asks for at least 8; there is no second factor)."""
+TROUBLE = {
+    "short": f"A password needs at least {SHORTEST} characters, not all alike.",
+    "easy": "A password must not contain your name or a word that everybody tries first.",
+}
 _KNOWN = frozenset({"password", "administrator", "changeme", "letmein", "unmask", "moderator", "reviewer"})
 
 
@@ -39,13 +43,18 @@ def sign_in(people: People, person_id: str, password: str) -> tuple[Person, bool
     return (found[0], found[2]) if found else None
 
 
-def choose_password(people: People, person_id: str, password: str) -> None:
-    """From now on this one. Raises ConfigError when it is too easy."""
+def trouble_with(person_id: str, password: str) -> str | None:
+    """Why it is too easy, a key of `TROUBLE`; None for one that will do."""
     plain = password.lower()
     if len(password) < SHORTEST or len(set(password)) < 5:
-        raise ConfigError(f"A password needs at least {SHORTEST} characters, not all alike.")
-    if person_id.lower() in plain or any(word in plain for word in _KNOWN):
-        raise ConfigError("A password must not contain your name or a word that everybody tries first.")
+        return "short"
+    return "easy" if person_id.lower() in plain or any(word in plain for word in _KNOWN) else None
+
+
+def choose_password(people: People, person_id: str, password: str) -> None:
+    """From now on this one. Raises ConfigError when it is too easy."""
+    if trouble := trouble_with(person_id, password):
+        raise ConfigError(TROUBLE[trouble])
     people.set_password(person_id, _hasher.hash(password))
 
 

@@ -41,9 +41,10 @@ from pipeline.console.models import (
 )
 from pipeline.console.parts import Parts
 from pipeline.console.view import breaches, case_view, harm_views, quality_view, sees_scores, task_view
-from pipeline.events import ReviewRequested, SubjectRequested
+from pipeline.events import MediaEnforced, OutcomeStatus, ReviewRequested, SubjectRequested
 from pipeline.events.codec import encode
 from pipeline.events.values import Action, RequestKind
+from pipeline.ledger.entries import Note
 from pipeline.policy.rules import length
 from pipeline.review.chain import verify
 from pipeline.review.people import GRANTS, Permission, Person
@@ -68,6 +69,7 @@ VIEWS = ("original", "picture", "crop", "heat", "noise", "compression", "spectru
 """What can be had of a case's media; see media.py."""
 _LATELY = timedelta(hours=24)
 _DAY = timedelta(days=1)
+_LONGEST_HOLD = timedelta(days=366)
 
 router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)  # type: ignore[arg-type]
 
@@ -202,6 +204,7 @@ async def tasks(
     if not person.sees(queue) or queue not in parts.policy().queues:
         raise HTTPException(404, "There is no such queue.")
     rows = await _in(lambda: parts.work.listed(queue, after, limit))
+    await _log(parts, person, "listed", queue, {"tasks": [str(task.task_id) for task in rows]})
     return [task_view(task, hidden=_blind(parts, queue)) for task in rows]
 
 
@@ -225,7 +228,7 @@ async def claim_task(request: Request, person: Works, task_id: UUID) -> CaseView
     parts = parts_of(request)
     await _visible(parts, person, task_id)
     lead = person.may(Permission.ADJUDICATE)
-    held = await _in(lambda: parts.work.claim_task(person.id, task_id, parts.clock(), parts.times.lease, lead=lead))
+    held = await _in(lambda: parts.desk.claim_task(person.id, task_id, parts.clock(), lead=lead))
     return await _case(parts, person, held)
 
 
@@ -257,7 +260,6 @@ async def skip(request: Request, person: Works, lease_id: UUID, said: Skip) -> N
     parts = parts_of(request)
     away = timedelta(minutes=said.minutes)
     await _in(lambda: parts.desk.skip(person.id, lease_id, said.reason, parts.clock(), away))
-    await _log(parts, person, "skipped", str(lease_id), {"reason": said.reason})
 
 
 @router.post("/work/{lease_id}/first")
@@ -296,8 +298,6 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
     )
     people = {name: queue.people for name, queue in policy.queues.items()}
     done = await _in(lambda: parts.desk.answer(person.id, lease_id, given, parts.clock(), people))
-    detail = {"action": said.action, "harm": said.harm, "stands": done.stands, "swept": [str(t) for t in done.swept]}
-    await _log(parts, person, "answered", held.tasks[0].media_id, detail)
     return AnsweredView(
         answer_id=done.answer_id, stands=done.stands, swept=list(done.swept), undo_until=done.undo_until
     )
@@ -308,7 +308,6 @@ async def undo(request: Request, person: Works, answer_id: UUID) -> CaseView:
     """Take an answer back, within the grace time."""
     parts = parts_of(request)
     held = await _in(lambda: parts.desk.undo(person.id, answer_id, parts.clock()))
-    await _log(parts, person, "took back", held.tasks[0].media_id, {"answer": str(answer_id)})
     return await _case(parts, person, held)
 
 
@@ -320,8 +319,8 @@ async def assign(request: Request, person: Moves, said: Assign) -> Done:
     """Give tasks to one person, or to nobody in particular."""
     parts = parts_of(request)
     await _all_visible(parts, person, said.task_ids)
-    count = await _in(lambda: parts.work.assign(said.task_ids, said.to))
-    await _log(parts, person, "assigned", said.to or "anybody", {"tasks": [str(t) for t in said.task_ids]})
+    note = _note(parts, person, "assigned", said.to or "anybody", said.task_ids)
+    count = await _in(lambda: parts.work.assign(said.task_ids, said.to, note))
     return Done(tasks=count)
 
 
@@ -331,8 +330,12 @@ async def hold(request: Request, person: Moves, said: Hold) -> Done:
     parts = parts_of(request)
     await _all_visible(parts, person, said.task_ids)
     until = said.until if said.until is None or said.until.tzinfo else said.until.replace(tzinfo=UTC)
-    count = await _in(lambda: parts.work.hold(said.task_ids, until))
-    await _log(parts, person, "held", str(until), {"tasks": [str(t) for t in said.task_ids]})
+    now = parts.clock()
+    if until is not None and until > now + _LONGEST_HOLD:
+        raise HTTPException(422, "A task can be held back for a year at most.")
+    until = None if until is None or until <= now else until
+    note = _note(parts, person, "held", str(until), said.task_ids)
+    count = await _in(lambda: parts.work.hold(said.task_ids, until, note))
     return Done(tasks=count)
 
 
@@ -345,21 +348,21 @@ async def decide(request: Request, person: Moves, said: DecideIn) -> Done:
         raise HTTPException(422, "A restriction needs a reason.")
     given = Answer(action=Action(said.action), reason=said.reason)
     done = await _in(lambda: parts.work.decide(person.id, said.task_ids, given, parts.clock(), parts.times.grace))
-    detail = {"action": said.action, "reason": said.reason, "tasks": [str(task_id) for task_id in done.swept]}
-    await _log(parts, person, "decided at once", f"{len(done.swept)} tasks", detail)
     return Done(tasks=len(done.swept))
 
 
 @router.post("/tasks/escalate")
 async def escalate(request: Request, person: Works, said: Escalate) -> Done:
-    """Move tasks to another queue."""
+    """Move tasks to another queue: who may not move what others hold, those that they hold themselves."""
     parts = parts_of(request)
     if said.queue not in parts.policy().queues:
         raise HTTPException(404, "There is no such queue.")
     await _all_visible(parts, person, said.task_ids)
-    count = await _in(lambda: parts.work.escalate(said.task_ids, said.queue))
-    await _log(parts, person, "escalated", said.queue, {"tasks": [str(t) for t in said.task_ids]})
-    return Done(tasks=count)
+    mine = await _in(lambda: parts.desk.escalate(person.id, said.task_ids, said.queue, parts.clock()))
+    if mine or not person.may(Permission.MOVE):
+        return Done(tasks=mine)
+    note = _note(parts, person, "escalated", said.queue, said.task_ids)
+    return Done(tasks=await _in(lambda: parts.work.escalate(said.task_ids, said.queue, note)))
 
 
 @router.get("/tasks/{task_id}")
@@ -408,7 +411,7 @@ async def quality(request: Request, person: SeesQuality, days: Annotated[int, Qu
         mine = (each for each in parts.work.reviewed(since) if person.sees(each[2]))
         known = [each for each in parts.golden.answered(since) if person.sees(each.queue)]
         blind = [each for each in parts.work.blind(since) if person.sees(each.queue)]
-        return quality_view(measure(mine, known, blind, parts.work.overturned(since)))
+        return quality_view(measure(mine, known, blind, parts.work.overturned(since, person.sees)))
 
     return await _in(look)
 
@@ -418,7 +421,7 @@ async def quality(request: Request, person: SeesQuality, days: Annotated[int, Qu
 
 @router.get("/audit")
 async def audit(
-    request: Request, _: SeesLog, after: Annotated[int, Query(ge=0)] = 0, limit: Limit = 100
+    request: Request, person: SeesLog, after: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0, limit: Limit = 100
 ) -> list[LogEntry]:
     """Entries of the audit log."""
     parts = parts_of(request)
@@ -441,18 +444,31 @@ async def audit(
                 break
         return found
 
+    await _log(parts, person, "read the log", "audit", {"after": after})
     return await _in(page)
 
 
 @router.get("/audit/verify")
-async def verify_audit(request: Request, _: SeesLog) -> ChainView:
+async def verify_audit(request: Request, person: SeesLog) -> ChainView:
     """Follow the audit log's chain from its beginning."""
     parts = parts_of(request)
+    await _log(parts, person, "verified the log", "audit", {})
     held = await _in(lambda: verify(parts.work.log_entries()))
     return ChainView(entries=held.entries, head=held.head, broken_at=held.broken_at, why=held.why)
 
 
 # --- how -------------------------------------------------------------------------------------------------------------
+
+
+def keeps_scores_back(parts: Parts, person: Person, task: ReviewRequested, held: Held | None) -> bool:
+    """Who may be asked about a task does not see its scores first, by no way; who only audits does."""
+    asked = person.may(Permission.WORK) and not person.may(Permission.SEE_LOG)
+    return asked and not sees_scores(_blind(parts, task.queue), held.first if held else None)
+
+
+def _answers(outcome: MediaEnforced, task: ReviewRequested) -> bool:
+    final = outcome.status is OutcomeStatus.FINAL
+    return final and outcome.media_id == task.media_id and outcome.round >= task.round
 
 
 def _blind(parts: Parts, queue: str) -> bool:
@@ -468,7 +484,7 @@ async def _visible(parts: Parts, person: Person, task_id: UUID) -> ReviewRequest
 
 
 async def _all_visible(parts: Parts, person: Person, task_ids: Iterable[UUID]) -> None:
-    for task_id in task_ids:
+    for task_id in dict.fromkeys(task_ids):
         await _visible(parts, person, task_id)
 
 
@@ -484,10 +500,11 @@ async def _shown(parts: Parts, person: Person, held: Held | None, of: tuple[Revi
     def look() -> CaseView:
         decided = parts.ledger.decision(first_task.media_id, first_task.round)
         past = parts.work.history(first_task.media_id, first_task.sha256)
+        if held is not None:
+            # What became of a golden task is not told to who is asked about it.
+            past = tuple(each for each in past if not _answers(each, first_task))
         others = parts.work.of_uploader(upload.uploader_id, first_task.media_id) if upload.uploader_id else ()
-        # Who may be asked about it does not see the scores by another way either; who only audits does.
-        asked = person.may(Permission.WORK) and not person.may(Permission.SEE_LOG)
-        hidden = asked and not sees_scores(_blind(parts, first_task.queue), held.first if held else None)
+        hidden = keeps_scores_back(parts, person, first_task, held)
         urls = media_urls(parts, person, first_task)
         return case_view(held, of, decided, past, others, parts.policy(), urls, hidden=hidden)
 
@@ -500,6 +517,10 @@ def media_urls(parts: Parts, person: Person, task: ReviewRequested) -> dict[str,
     claims = {"person": person.id, "task": str(task.task_id)}
     token = parts.signer.sign(claims, until)
     return {what: f"/api/v1/m/{task.task_id}/{token}/{what}" for what in VIEWS}
+
+
+def _note(parts: Parts, person: Person, verb: str, subject: str, task_ids: Iterable[UUID]) -> Note:
+    return Note(parts.clock(), person.id, verb, subject, {"tasks": [str(task_id) for task_id in task_ids]})
 
 
 async def _log(parts: Parts, person: Person, verb: str, subject: str, detail: Mapping[str, object]) -> None:

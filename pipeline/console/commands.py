@@ -48,6 +48,19 @@ def token(
     out.print(secret, highlight=False, soft_wrap=True)
 
 
+@console_app.command("sign-out")
+def sign_out(name: Annotated[str, typer.Argument(help="A person, or a tool that has tokens.")]) -> None:
+    """End every session and token of somebody, at once."""
+    from pipeline.ledger.ledger import Ledger
+    from pipeline.ledger.people import People
+
+    ledger = Ledger(Settings().ledger_url)
+    ledger.migrate()
+    count = People(ledger).end_sessions(name)
+    ledger.close()
+    out.print(f"{count} ended", highlight=False)
+
+
 @console_app.command("account")
 def account(
     name: Annotated[str, typer.Argument(help="What the person types to sign in.")],

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -48,6 +50,38 @@ MEDIA_HEADERS = {
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class SmallBodies:
+    """Refuses bodies that are larger than anything the console takes: they are read before anybody is asked who sends
+    them."""
+
+    def __init__(self, app: ASGIApp, most: int = 1_000_000) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not said.isdigit() or len(said) > 18 or int(said) > self._most:
+            await _TOO_LARGE(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._most:  # it came in chunks, and did not say how many
+                raise HTTPException(413, "The request is too large.")
+            return message
+
+        await self._app(scope, counted, send)
+
+
+_TOO_LARGE = JSONResponse({"detail": "The request is too large."}, 413)
+
+
 class SecureHeaders:
     """Adds `HEADERS` to every response that does not say otherwise itself."""
 
@@ -66,6 +100,12 @@ class SecureHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+def from_elsewhere(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that a page of another site sends this form. (`Origin` says nothing here: it is `null`
+    under `Referrer-Policy: no-referrer`.) Source: Fetch Metadata Request Headers, W3C."""
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
 
 
 def csrf_token(session_id: str, secret: bytes) -> str:
@@ -105,6 +145,24 @@ class RateLimit:
     def _forget(self, now: float) -> None:
         full = self.burst / self.per_second
         self._left = {key: value for key, value in self._left.items() if now - value[1] < full}
+
+
+@dataclass
+class Told:
+    """What was told lately, so that it is not told again. In memory, per process; the oldest is forgotten first."""
+
+    most: int = 50_000
+    _keys: dict[str, None] = field(default_factory=dict)
+
+    def is_new(self, key: str) -> bool:
+        """Whether it was not told lately."""
+        return key not in self._keys
+
+    def add(self, key: str) -> None:
+        """It has been told."""
+        while len(self._keys) >= self.most:
+            del self._keys[next(iter(self._keys))]
+        self._keys[key] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from pipeline.console.api import queue_views
-from pipeline.console.entry import needs, parts_of
+from pipeline.console.entry import needs, parts_of, whoever
 from pipeline.console.models import QueueView
 from pipeline.console.parts import Parts
 from pipeline.errors import Transient
@@ -23,17 +23,19 @@ _KEEP_ALIVE = 15
 
 
 @router.get("/events")
-async def events(
-    request: Request, person: Annotated[Person, Depends(needs(Permission.SEE_QUEUES))]
-) -> EventSourceResponse:
-    """One's own queues, whenever something about them changes."""
-    return EventSourceResponse(_queues(request, parts_of(request), person), ping=_KEEP_ALIVE)
+async def events(request: Request, _: Annotated[Person, Depends(needs(Permission.SEE_QUEUES))]) -> EventSourceResponse:
+    """One's own queues, whenever something about them changes, until the session ends."""
+    return EventSourceResponse(queues(request, parts_of(request)), ping=_KEEP_ALIVE)
 
 
-async def _queues(request: Request, parts: Parts, person: Person) -> AsyncIterator[ServerSentEvent]:
+async def queues(request: Request, parts: Parts) -> AsyncIterator[ServerSentEvent]:
+    """The stream. Who is there is asked each time: it may outlive the session or what the person may see."""
     told: dict[str, str] = {}
     while not await request.is_disconnected():
         try:
+            person = await whoever(request)
+            if person is None or not person.may(Permission.SEE_QUEUES):
+                return
             views = await asyncio.to_thread(queue_views, parts, person)
         except Transient:
             yield ServerSentEvent(event="trouble", data="The database is busy or away.")

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from pipeline.console import renditions
+from pipeline.console.api import VIEWS, keeps_scores_back
 from pipeline.console.entry import needs, parts_of
 from pipeline.console.guard import MEDIA_HEADERS
 from pipeline.console.parts import Parts
@@ -53,7 +54,7 @@ _PLAYABLE = {
 @router.get("/{task_id}/{token}/original")
 async def original(request: Request, person: SeesCases, task_id: UUID, token: str) -> Response:
     """The bytes of a video or a sound, with ranges. Pictures are given as `picture`, made anew."""
-    parts, task = await _signed(request, person, task_id, token)
+    parts, task = await _signed(request, person, task_id, token, "original")
     kind = task.facts.kind if task.facts else None
     if kind not in (MediaKind.VIDEO, MediaKind.AUDIO):
         raise HTTPException(404, "Only videos and sounds are played as they are.")
@@ -97,14 +98,19 @@ async def picture(
     task_id: UUID,
     token: str,
     what: str,
-    at: Annotated[float, Query(ge=0, le=1e6)] = 0.0,
+    at: Annotated[float, Query(ge=0, le=1e6, allow_inf_nan=False)] = 0.0,
     box: Annotated[str, Query(max_length=100)] = "",
     evidence: Annotated[int, Query(ge=0, le=1000)] = 0,
     family: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
     """A picture made of the media: `picture` (or a frame `at` seconds), `crop` of a `box`, `noise`, `compression`,
     `spectrum`, `wave`, `spectrogram`, or `heat`: a piece of evidence's map over its frame."""
-    parts, task = await _signed(request, person, task_id, token)
+    parts, task = await _signed(request, person, task_id, token, what)
+    if what == "heat":
+        held = await to_thread(parts.desk.holding, person.id, parts.clock())
+        mine = held if held and any(each.task_id == task_id for each in held.tasks) else None
+        if keeps_scores_back(parts, person, task, mine):
+            raise HTTPException(403, "This queue asks for an answer before the scores are shown.")
     try:
         async with parts.shelf.clip(task.upload.uri, task.sha256) as (media, clip):
             made = await _made(parts, task, media, clip, what, at, box, family, evidence)
@@ -172,7 +178,11 @@ async def _frame(parts: Parts, path: Path, clip: Clip, at: float) -> RGB:
     return best.image
 
 
-async def _signed(request: Request, person: Person, task_id: UUID, token: str) -> tuple[Parts, ReviewRequested]:
+async def _signed(
+    request: Request, person: Person, task_id: UUID, token: str, what: str
+) -> tuple[Parts, ReviewRequested]:
+    """The task, for who may see it. The audit log hears once of each thing that is looked at by a link; a player asks
+    for hundreds of parts of one."""
     parts = parts_of(request)
     claims = {"person": person.id, "task": str(task_id)}
     if not parts.signer.holds(token, claims, parts.clock().timestamp()):
@@ -180,6 +190,9 @@ async def _signed(request: Request, person: Person, task_id: UUID, token: str) -
     found = await to_thread(parts.work.task, task_id)
     if found is None or not person.sees(found[1]):
         raise HTTPException(404, "There is no such task.")
+    if what in VIEWS and parts.told.is_new(f"{token} {what}"):
+        await to_thread(parts.work.log, parts.clock(), person.id, "looked at", found[0].media_id, {"what": what})
+        parts.told.add(f"{token} {what}")
     return parts, found[0]
 
 

@@ -372,7 +372,7 @@ class ExposureIn(Model):
     """For how long something was looked at."""
 
     task_id: UUID
-    seconds: Annotated[float, Field(ge=0, le=3600)]
+    seconds: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
     filters: Annotated[list[Literal["blur", "mute", "greyscale", "small"]], Field(max_length=4)] = []
 
 

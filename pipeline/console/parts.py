@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pipeline.console.guard import RateLimit, Signer
+from pipeline.console.guard import RateLimit, Signer, Told
 from pipeline.console.oidc import Provider
 from pipeline.console.pages import Pages
 from pipeline.console.shelf import Shelf
@@ -50,6 +50,7 @@ class Parts:
         provider: who vouches for people; local accounts where there is none.
         roles_claim: where the provider says what somebody is; `a.b` goes into objects.
         queues_claim: and which queues are theirs.
+        told: what the audit log has heard of already.
     """
 
     ledger: Ledger
@@ -69,3 +70,4 @@ class Parts:
     provider: Provider | None = None
     roles_claim: str = "roles"
     queues_claim: str = "queues"
+    told: Told = field(default_factory=Told)

@@ -11,10 +11,10 @@ from starlette.staticfiles import StaticFiles
 
 from pipeline import VERSION, log
 from pipeline.console import api, live, media, sign_in, sites
-from pipeline.console.guard import SecureHeaders
+from pipeline.console.guard import SecureHeaders, SmallBodies
 from pipeline.console.pages import STATIC
 from pipeline.console.parts import Parts
-from pipeline.errors import Transient
+from pipeline.errors import Permanent, Transient
 
 logger = log.get(__name__)
 
@@ -34,6 +34,7 @@ def console(parts: Parts) -> FastAPI:
     for part in (api, live, media, sign_in, sites):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(SmallBodies)
     app.add_middleware(SecureHeaders, https=parts.https)
 
     @app.get("/livez", include_in_schema=False)
@@ -48,7 +49,13 @@ def console(parts: Parts) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     async def misfit(_: Request, trouble: RequestValidationError) -> JSONResponse:
         said = (f"{'.'.join(map(str, each['loc'][1:])) or each['loc'][0]}: {each['msg']}" for each in trouble.errors())
-        return JSONResponse({"detail": "; ".join(said)}, 422)
+        # What was sent may be text that has no UTF-8.
+        return JSONResponse({"detail": "; ".join(said).encode("utf-8", "replace").decode()}, 422)
+
+    @app.exception_handler(Permanent)
+    async def never(request: Request, trouble: Permanent) -> JSONResponse:
+        logger.warning("refused", path=request.url.path, detail=trouble.detail)
+        return JSONResponse({"detail": "The database cannot hold what was sent."}, 422)
 
     @app.exception_handler(Transient)
     async def later(request: Request, trouble: Transient) -> JSONResponse:

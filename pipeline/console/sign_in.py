@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from asyncio import to_thread
+from dataclasses import replace
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -12,10 +12,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pipeline import log
 from pipeline.console import accounts
 from pipeline.console.entry import cookie_name, parts_of
-from pipeline.console.guard import csrf_holds, csrf_token
+from pipeline.console.guard import csrf_holds, csrf_token, from_elsewhere
 from pipeline.console.oidc import NotSignedIn
 from pipeline.console.parts import Parts
-from pipeline.errors import ConfigError
 from pipeline.review.people import Person, from_claims
 
 logger = log.get(__name__)
@@ -47,7 +46,7 @@ async def local(request: Request, name: Typed, password: Typed) -> Response:
     """By name and password, where local accounts are on."""
     parts = parts_of(request)
     address = request.client.host if request.client else "unknown"
-    if parts.provider is not None:
+    if parts.provider is not None or from_elsewhere(request.headers):
         return _to("/sign-in?why=again")
     if not (parts.sign_in_limit.takes(f"from {address}") and parts.sign_in_limit.takes(f"as {name}")):
         return _to("/sign-in?why=slow")
@@ -56,7 +55,9 @@ async def local(request: Request, name: Typed, password: Typed) -> Response:
         await _log(parts, name, "was refused", {"from": address})
         return _to("/sign-in?why=wrong")
     person, one_time = found
-    return await _welcome(parts, person, "/password" if one_time else "/", address)
+    if one_time:  # it opens nothing but the page where another one is chosen
+        return await _welcome(request, replace(person, roles=frozenset()), "/password", address)
+    return await _welcome(request, person, "/", address)
 
 
 @router.get("/password")
@@ -65,9 +66,10 @@ async def password_page(request: Request, why: str = "") -> Response:
     parts = parts_of(request)
     secret = request.cookies.get(cookie_name(parts.https), "")
     person = await to_thread(parts.people.session, secret, parts.clock())
-    if person is None:
+    if person is None or parts.provider is not None:
         return _to("/sign-in")
-    return parts.pages.render("password.html", csrf=csrf_token(secret, parts.signer.secret), why=why[:200])
+    said = accounts.TROUBLE.get(why, "")
+    return parts.pages.render("password.html", csrf=csrf_token(secret, parts.signer.secret), why=said)
 
 
 @router.post("/password")
@@ -76,14 +78,14 @@ async def set_password(request: Request, password: Typed, csrf: Typed) -> Respon
     parts = parts_of(request)
     secret = request.cookies.get(cookie_name(parts.https), "")
     person = await to_thread(parts.people.session, secret, parts.clock())
-    if person is None or not csrf_holds(csrf, secret, parts.signer.secret):
+    found = await to_thread(parts.people.account, person.id) if person else None
+    if found is None or parts.provider is not None or not csrf_holds(csrf, secret, parts.signer.secret):
         return _to("/sign-in?why=again")
-    try:
-        await to_thread(accounts.choose_password, parts.people, person.id, password)
-    except ConfigError as error:
-        return _to(f"/password?why={quote(str(error))}")
-    await _log(parts, person.id, "chose a password", {})
-    return await _welcome(parts, person, "/", "")
+    if trouble := accounts.trouble_with(found[0].id, password):
+        return _to(f"/password?why={trouble}")
+    await to_thread(accounts.choose_password, parts.people, found[0].id, password)
+    await _log(parts, found[0].id, "chose a password", {})
+    return await _welcome(request, found[0], "/", "")
 
 
 @router.get("/sign-in/oidc")
@@ -100,7 +102,7 @@ async def start(request: Request) -> Response:
     response = RedirectResponse(begun.url, 303)
     words = f"{begun.state}|{begun.nonce}|{begun.verifier}"
     # Lax: the browser comes back from another site, and has to bring it.
-    response.set_cookie(_FLOW, words, _FLOW_SECONDS, httponly=True, samesite="lax", secure=parts.https)
+    response.set_cookie(_flow(parts), words, _FLOW_SECONDS, httponly=True, samesite="lax", secure=parts.https)
     return response
 
 
@@ -108,8 +110,8 @@ async def start(request: Request) -> Response:
 async def back(request: Request, code: str = "", state: str = "") -> Response:
     """From the provider."""
     parts = parts_of(request)
-    kept = request.cookies.get(_FLOW, "").split("|")
-    if parts.provider is None or len(kept) != 3 or not code or state != kept[0]:
+    kept = request.cookies.get(_flow(parts), "").split("|")
+    if parts.provider is None or len(kept) != 3 or not code or not state or state != kept[0]:
         return _to("/sign-in?why=again")
     try:
         claims = await parts.provider.finish(code, kept[1], kept[2])
@@ -120,8 +122,8 @@ async def back(request: Request, code: str = "", state: str = "") -> Response:
     if person is None:
         await _log(parts, str(claims.get("sub", "")), "was refused", {"why": "no role"})
         return _to("/sign-in?why=role")
-    response = await _welcome(parts, person, "/", "")
-    response.delete_cookie(_FLOW)
+    response = await _welcome(request, person, "/", "")
+    response.delete_cookie(_flow(parts), secure=parts.https, httponly=True, samesite="lax")
     return response
 
 
@@ -132,15 +134,22 @@ async def out(request: Request, csrf: Typed) -> Response:
     secret = request.cookies.get(cookie_name(parts.https), "")
     if not csrf_holds(csrf, secret, parts.signer.secret):
         return _to("/")
+    person = await to_thread(parts.people.session, secret, parts.clock())
     await to_thread(parts.people.close_session, secret)
+    if person is not None:
+        await _log(parts, person.id, "signed out", {})
     response = _to("/sign-in?why=out")
-    response.delete_cookie(cookie_name(parts.https))
+    # Browsers heed a `__Host-` cookie only where it is Secure, also when it is to go.
+    response.delete_cookie(cookie_name(parts.https), secure=parts.https, httponly=True, samesite="lax")
     return response
 
 
-async def _welcome(parts: Parts, person: Person, to: str, address: str) -> Response:
-    """A new session: never one that the browser brought along."""
+async def _welcome(request: Request, person: Person, to: str, address: str) -> Response:
+    """A new session: never one that the browser brought along, which ends."""
+    parts = parts_of(request)
     now = parts.clock()
+    if brought := request.cookies.get(cookie_name(parts.https)):
+        await to_thread(parts.people.close_session, brought)
     secret = await to_thread(parts.people.open_session, person, now, now + parts.times.session)
     await _log(parts, person.id, "signed in", {"from": address} if address else {})
     response = _to(to)
@@ -151,6 +160,10 @@ async def _welcome(parts: Parts, person: Person, to: str, address: str) -> Respo
         cookie_name(parts.https), secret, age, httponly=True, samesite="lax", secure=parts.https, path="/"
     )
     return response
+
+
+def _flow(parts: Parts) -> str:
+    return f"__Host-{_FLOW}" if parts.https else _FLOW
 
 
 async def _log(parts: Parts, actor: str, verb: str, detail: dict[str, object]) -> None:

@@ -8,16 +8,20 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Stage
 from pipeline.events import ReviewRequested
 from pipeline.events.values import Action
+from pipeline.ledger.entries import append
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
 from pipeline.ledger.tables import tasks
+from pipeline.ledger.work import answered_note, taken_back_note
 from pipeline.ledger.work_tables import golden, golden_looks, looks
-from pipeline.review.port import GoldenLook, Held, Refused
+from pipeline.review.port import Answer, Answered, GoldenLook, Held, Refused, Stands
 
 _requested = msgspec.json.Decoder(ReviewRequested)
 _g, _l = golden.c, golden_looks.c
@@ -65,6 +69,8 @@ class Golden:
     def claim(self, reviewer: str, queues: Iterable[str], now: datetime, lease: timedelta) -> Held | None:
         """A golden task of these queues that this person has neither seen nor decided before."""
         with self._ledger.writing(Stage.SETTLE) as connection:
+            ended = (_l.reviewer_id == reviewer, _l.action.is_(None), _l.leased_until <= now)
+            connection.execute(delete(golden_looks).where(*ended))
             seen = select(_l.task_id).where(_l.task_id == _g.task_id, _l.reviewer_id == reviewer)
             decided = select(looks.c.task_id).where(looks.c.task_id == _g.task_id, looks.c.reviewer_id == reviewer)
             query = (
@@ -78,13 +84,16 @@ class Golden:
                 return None
             lease_id = uuid4()
             row = {"lease_id": lease_id, "task_id": task_id, "reviewer_id": reviewer, "leased_at": now}
-            connection.execute(insert(golden_looks), row | {"leased_until": now + lease})
+            dialect = postgresql if self._ledger.postgres else sqlite
+            new = dialect.insert(golden_looks).values(row | {"leased_until": now + lease})
+            # Another window of the same person may have been faster: then it is held already.
+            connection.execute(new.on_conflict_do_nothing(index_elements=["task_id", "reviewer_id"]))
         return self.holding(reviewer, now)
 
     def holding(self, reviewer: str, now: datetime) -> Held | None:
-        """The golden task that this person holds."""
+        """The golden task that this person holds, as if it had come in just now: one that is long overdue is none."""
         query = (
-            select(_l.lease_id, _l.leased_until, _l.first_action, tasks.c.event)
+            select(_l.lease_id, _l.leased_at, _l.leased_until, _l.first_action, tasks.c.event)
             .select_from(golden_looks.join(tasks, _l.task_id == tasks.c.task_id))
             .where(_l.reviewer_id == reviewer, _l.action.is_(None), _l.leased_until > now)
             .limit(1)
@@ -94,7 +103,7 @@ class Golden:
         if row is None:
             return None
         first = Action(row.first_action) if row.first_action else None
-        return Held(row.lease_id, row.leased_until, (_requested.decode(row.event),), 0, first)
+        return Held(row.lease_id, row.leased_until, (_as_new(_requested.decode(row.event), row.leased_at),), 0, first)
 
     def keep(self, reviewer: str, lease_id: UUID, until: datetime, now: datetime) -> bool:
         """Whether it was a golden lease that could be kept."""
@@ -102,22 +111,37 @@ class Golden:
 
     def first(self, reviewer: str, lease_id: UUID, action: Action, now: datetime) -> bool:
         """Whether it was a golden lease: what was said before the scores were seen."""
-        return self._set(reviewer, lease_id, now, {"first_action": action.value})
+        return self._set(reviewer, lease_id, now, {"first_action": func.coalesce(_l.first_action, action.value)})
 
-    def answer(self, reviewer: str, lease_id: UUID, action: Action, now: datetime) -> UUID | None:
-        """The task, when it was a golden lease."""
-        if not self._set(reviewer, lease_id, now, {"action": action.value, "at": now}):
-            return None
-        with self._ledger.reading(Stage.SETTLE) as connection:
-            found: UUID = connection.execute(select(_l.task_id).where(_l.lease_id == lease_id)).scalar_one()
-        return found
+    def answer(self, reviewer: str, lease_id: UUID, answer: Answer, now: datetime, grace: timedelta) -> Answered | None:
+        """What a settled answer leads to, when it was a golden lease; the audit log hears of it as of any other."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            mine = (_l.lease_id == lease_id, _l.reviewer_id == reviewer, _l.leased_until > now, _l.action.is_(None))
+            said = {"action": answer.action.value, "at": now}
+            if not connection.execute(update(golden_looks).where(*mine).values(said)).rowcount:
+                return None
+            task = connection.execute(_TASK_OF.where(_l.lease_id == lease_id)).one()
+            done = Answered(lease_id, Stands.SETTLED, (task.task_id,), now + grace)
+            append(connection, answered_note(task.media_id, reviewer, answer, done, now))
+            return done
 
     def undo(self, reviewer: str, lease_id: UUID, now: datetime, lease: timedelta, grace: timedelta) -> bool:
-        """Whether it was a golden answer that could be taken back."""
+        """Whether it was a golden answer that could be taken back. Another golden task that is held is given back."""
         with self._ledger.writing(Stage.SETTLE) as connection:
             mine = (_l.lease_id == lease_id, _l.reviewer_id == reviewer, _l.at > now - grace)
             values = {"action": None, "at": None, "leased_until": now + lease}
-            return bool(connection.execute(update(golden_looks).where(*mine).values(values)).rowcount)
+            if not connection.execute(update(golden_looks).where(*mine).values(values)).rowcount:
+                return False
+            other = (_l.reviewer_id == reviewer, _l.action.is_(None), _l.lease_id != lease_id)
+            connection.execute(delete(golden_looks).where(*other))
+            task = connection.execute(_TASK_OF.where(_l.lease_id == lease_id)).one()
+            append(connection, taken_back_note(task.media_id, reviewer, lease_id, now))
+            return True
+
+    def let_go(self, reviewer: str) -> None:
+        """Give back whatever golden task this person holds."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            connection.execute(delete(golden_looks).where(_l.reviewer_id == reviewer, _l.action.is_(None)))
 
     def release(self, reviewer: str, lease_id: UUID) -> bool:
         """Whether it was a golden lease; it may come again."""
@@ -143,3 +167,20 @@ class Golden:
         with self._ledger.writing(Stage.SETTLE) as connection:
             mine = (_l.lease_id == lease_id, _l.reviewer_id == reviewer, _l.leased_until > now, _l.action.is_(None))
             return bool(connection.execute(update(golden_looks).where(*mine).values(values)).rowcount)
+
+
+_TASK_OF = select(tasks.c.task_id, tasks.c.media_id).select_from(
+    golden_looks.join(tasks, _l.task_id == tasks.c.task_id)
+)
+
+
+def _as_new(task: ReviewRequested, now: datetime) -> ReviewRequested:
+    """All its times moved on by as much as it is old."""
+    age = now - task.requested_at
+    return replace(
+        task,
+        requested_at=now,
+        deadline=task.deadline + age,
+        start_by=task.start_by + age if task.start_by else None,
+        upload=replace(task.upload, uploaded_at=task.upload.uploaded_at + age),
+    )

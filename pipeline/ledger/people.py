@@ -25,11 +25,12 @@ class People:
     # --- accounts: the local mode -----------------------------------------------------------------------------------
 
     def put_account(self, person: Person, password_hash: str, one_time: bool, now: datetime) -> None:
-        """Add a local account, or replace it."""
+        """Add a local account, or replace it; sessions of the one that was there end."""
         row = {"person_id": person.id, "password": password_hash, "one_time": int(one_time), "disabled_at": None}
         row |= {"created_at": now, **_person_row(person)}
         with self._ledger.writing(Stage.SETTLE) as connection:
             connection.execute(delete(accounts).where(accounts.c.person_id == person.id))
+            connection.execute(delete(sessions).where(sessions.c.person_id == person.id))
             connection.execute(insert(accounts), row)
 
     def account(self, person_id: str) -> tuple[Person, str, bool] | None:
@@ -70,6 +71,11 @@ class People:
         """Sign out."""
         with self._ledger.writing(Stage.SETTLE) as connection:
             connection.execute(delete(sessions).where(sessions.c.session == _digest(secret)))
+
+    def end_sessions(self, person_id: str) -> int:
+        """Sign a person out everywhere, or take a tool's tokens away; how many ended."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            return connection.execute(delete(sessions).where(sessions.c.person_id == person_id)).rowcount
 
     # --- how things are shown, and what was seen --------------------------------------------------------------------
 

@@ -8,13 +8,13 @@ until the answer can no longer be taken back, and a relay publishes it.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, true, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, text, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Stage
@@ -22,16 +22,16 @@ from pipeline.events import MediaDecided, MediaEnforced, ReviewDecided, ReviewRe
 from pipeline.events.codec import encode
 from pipeline.events.ids import review_id
 from pipeline.events.values import Action, FrameHash, RequestKind
+from pipeline.ledger.entries import Note, append
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
 from pipeline.ledger.tables import decisions, hashes, outcomes, reviews, tasks, uploads
 from pipeline.ledger.work_tables import audit_log, looks, outbox, skips, work
-from pipeline.review.chain import GENESIS, Entry, digest
+from pipeline.review.chain import Entry
 from pipeline.review.gather import Waiting
 from pipeline.review.port import Answer, Answered, Given, Held, Looked, QueueState, Refused, Stands, stands
 from pipeline.topology import REVIEW_DECIDED
 
-_CHAIN_LOCK = 0x756E6D61736B + 7
 _CLOCKS = timedelta(seconds=2)
 """By how much the clocks of console and relay may differ: an answer is never taken back while it is being published."""
 _MOST_URGENT = 500
@@ -62,6 +62,7 @@ class Work:
         assigned to somebody else; what two people disagree on goes to leads alone.
         """
         with self._ledger.writing(Stage.SETTLE) as connection:
+            self._one_desk(connection, reviewer)
             mine = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
             if mine:
                 return self._held(connection, mine[0])
@@ -78,6 +79,7 @@ class Work:
     def claim_task(self, reviewer: str, task_id: UUID, now: datetime, lease: timedelta, *, lead: bool = False) -> Held:
         """This very task, with its near copies. Raises Refused when somebody else has it or it is decided."""
         with self._ledger.writing(Stage.SETTLE) as connection:
+            self._one_desk(connection, reviewer)
             held = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
             if held:
                 self._let_go(connection, held[0])
@@ -93,7 +95,8 @@ class Work:
         """The heartbeat: the lease lasts from now. Raises Refused when it has ended."""
         until = now + lease
         with self._ledger.writing(Stage.SETTLE) as connection:
-            mine = (_w.lease_id == lease_id, _w.leased_by == reviewer, _w.leased_until > now)
+            still = _w.task_id.in_(select(_t.task_id).where(_t.state == TaskState.OPEN.value))
+            mine = (_w.lease_id == lease_id, _w.leased_by == reviewer, _w.leased_until > now, still)
             if not connection.execute(update(work).where(*mine).values(leased_until=until)).rowcount:
                 raise Refused("Your lease has ended; the task went back to the queue.")
         return until
@@ -109,6 +112,7 @@ class Work:
             for task_id in self._mine(connection, reviewer, lease_id, now):
                 self._bar(connection, task_id, reviewer, now, now + away, reason)
             self._let_go(connection, lease_id)
+            append(connection, Note(now, reviewer, "skipped", str(lease_id), {"reason": reason}))
 
     def bar(self, task_id: UUID, reviewer: str, now: datetime, reason: str) -> None:
         """Never give this task to this person: an appeal does not go to who decided."""
@@ -117,22 +121,43 @@ class Work:
 
     # --- moving work ----------------------------------------------------------------------------------------------
 
-    def assign(self, task_ids: Iterable[UUID], to: str | None) -> int:
-        """Only this person gets them from now on (None: anybody). How many could be."""
-        return self._change(task_ids, {"assigned_to": to})
+    def assign(self, task_ids: Iterable[UUID], to: str | None, note: Note | None = None) -> int:
+        """Only this person gets them from now on (None: anybody). How many could be. `note`: for the audit log."""
+        return self._change(task_ids, {"assigned_to": to}, note)
 
-    def hold(self, task_ids: Iterable[UUID], until: datetime | None) -> int:
-        """Nobody gets them before that time (None: at once). How many could be."""
-        return self._change(task_ids, {"held_until": until})
+    def hold(self, task_ids: Iterable[UUID], until: datetime | None, note: Note | None = None) -> int:
+        """Nobody gets them before that time (None: at once). How many could be. `note`: for the audit log."""
+        return self._change(task_ids, {"held_until": until}, note)
 
-    def escalate(self, task_ids: Iterable[UUID], queue: str) -> int:
-        """Move open tasks to another queue. How many could be."""
-        ids = tuple(task_ids)
+    def escalate(
+        self,
+        task_ids: Iterable[UUID],
+        queue: str,
+        note: Note | None = None,
+        *,
+        held_by: str | None = None,
+        now: datetime | None = None,
+    ) -> int:
+        """Move open tasks to another queue. How many could be.
+
+        Args:
+            task_ids: the tasks.
+            queue: where to.
+            note: for the audit log.
+            held_by: only what this person holds `now`; None: whoever holds it.
+            now: the time.
+        """
         with self._ledger.writing(Stage.SETTLE) as connection:
-            chosen = (_t.task_id.in_(ids), _t.state == TaskState.OPEN.value)
-            moved = connection.execute(update(tasks).where(*chosen).values(queue=queue)).rowcount
+            chosen = [_t.task_id.in_(tuple(task_ids)), _t.state == TaskState.OPEN.value]
+            if held_by is not None:
+                mine = select(_w.task_id).where(_w.leased_by == held_by, _w.leased_until > now)
+                chosen.append(_t.task_id.in_(mine))
+            ids = list(connection.execute(self._in_turn(select(_t.task_id).where(*chosen))).scalars())
+            connection.execute(update(tasks).where(_t.task_id.in_(ids)).values(queue=queue))
             connection.execute(update(work).where(_w.task_id.in_(ids)).values(_NO_LEASE | {"assigned_to": None}))
-        return moved
+            if ids and note is not None:
+                append(connection, note)
+        return len(ids)
 
     def gather(self, cases: Iterable[tuple[UUID, UUID]]) -> None:
         """(task, case): put tasks into cases, where nobody has taken them meanwhile."""
@@ -193,7 +218,7 @@ class Work:
         """
         with self._ledger.writing(Stage.SETTLE) as connection:
             ids = self._mine(connection, reviewer, lease_id, now)
-            return self._answer(connection, reviewer, ids, answer, now, grace, people)
+            return self._answer(connection, reviewer, ids, answer, now, grace, people, "answered")
 
     def decide(
         self, reviewer: str, task_ids: Iterable[UUID], answer: Answer, now: datetime, grace: timedelta
@@ -212,7 +237,7 @@ class Work:
             if not ids:
                 raise Refused("None of them can be decided now: somebody holds them, or they are decided.")
             self._take(connection, reviewer, ids, now, timedelta(minutes=1))
-            return self._answer(connection, reviewer, ids, answer, now, grace, {})
+            return self._answer(connection, reviewer, ids, answer, now, grace, {}, "decided at once")
 
     def _answer(
         self,
@@ -223,6 +248,7 @@ class Work:
         now: datetime,
         grace: timedelta,
         people: Mapping[str, int],
+        verb: str,
     ) -> Answered:
         answer_id = uuid4()
         lease = connection.execute(select(_w.leased_at, _w.first_action).where(_w.task_id == ids[0])).one()
@@ -244,43 +270,63 @@ class Work:
             lead = {"needs_lead": int(result is Stands.DISPUTED)}
             connection.execute(update(work).where(_w.task_id == task.task_id).values(_NO_LEASE | waiting | lead))
             swept.append(task.task_id)
-        return Answered(answer_id, outcome, tuple(swept), now + grace)
+        done = Answered(answer_id, outcome, tuple(swept), now + grace)
+        append(connection, answered_note(_requested.decode(rows[0].event).media_id, reviewer, answer, done, now, verb))
+        return done
 
     def undo(self, reviewer: str, answer_id: UUID, now: datetime, lease: timedelta) -> Held:
         """Take an answer back and hold its case again. Raises Refused when it is published or somebody has answered."""
         with self._ledger.writing(Stage.SETTLE) as connection:
-            a = looks.c
+            self._one_desk(connection, reviewer)
+            a, o = looks.c, outbox.c
             mine = (a.answer_id == answer_id, a.reviewer_id == reviewer, a.undone_at.is_(None))
             rows = connection.execute(select(a.task_id, a.at).where(*mine).with_for_update()).all()
-            late = select(outbox.c.outbox_id).where(
-                outbox.c.answer_id == answer_id, outbox.c.not_before <= now + _CLOCKS
-            )
-            if not rows or connection.execute(late).first() is not None:
+            # Locked: a relay that is taking them off has done so, or finds nothing any more.
+            records = select(o.not_before).where(o.answer_id == answer_id).order_by(o.outbox_id).with_for_update()
+            posted = connection.execute(records).scalars().all()
+            if not rows or any(not_before <= now + _CLOCKS for not_before in posted):
                 raise Refused("It is too late to take this back.")
             ids = [row.task_id for row in rows]
             others = (a.task_id.in_(ids), a.answer_id != answer_id, a.undone_at.is_(None), a.at >= rows[0].at)
             if connection.execute(select(a.task_id).where(*others)).first() is not None:
                 raise Refused("Somebody has answered since; a lead can reopen the case.")
-            connection.execute(delete(outbox).where(outbox.c.answer_id == answer_id))
+            states = connection.execute(self._in_turn(select(_t.task_id, _t.state).where(_t.task_id.in_(ids)))).all()
+            if any(row.state != TaskState.OPEN for row in states):
+                raise Refused("It is too late to take this back: it has been decided anew.")
+            taken = (_w.task_id.in_(ids), _w.leased_until > now, _w.leased_by != reviewer)
+            if connection.execute(select(_w.task_id).where(*taken)).first() is not None:
+                raise Refused("Somebody else looks at it now.")
+            connection.execute(delete(outbox).where(o.answer_id == answer_id))
             connection.execute(update(looks).where(*mine).values(undone_at=now))
             held = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
             if held:
                 self._let_go(connection, held[0])
-            return self._take(connection, reviewer, ids, now, lease)
+            taken_back = self._take(connection, reviewer, ids, now, lease)
+            for task_id in ids:
+                # What the others said stands again: whether they agree decides who may take it up.
+                said = {given.action for given in self._given(connection, task_id)}
+                connection.execute(update(work).where(_w.task_id == task_id).values(needs_lead=int(len(said) > 1)))
+            append(connection, taken_back_note(taken_back.tasks[0].media_id, reviewer, answer_id, now))
+            return taken_back
 
     # --- the way out ----------------------------------------------------------------------------------------------
 
     def due(self, now: datetime, limit: int = 100) -> tuple[tuple[UUID, str, str, bytes], ...]:
-        """Records to publish: (id, topic, key, value), the oldest first."""
+        """Records to publish: (id, topic, key, value), the oldest first. From now on none of them can be taken back,
+        whatever the clocks say."""
         o = outbox.c
-        query = (
-            select(o.outbox_id, o.topic, o.key, o.value)
-            .where(o.sent_at.is_(None), o.not_before <= now)
-            .order_by(o.not_before, o.outbox_id)
-            .limit(limit)
-        )
+        waiting = (o.sent_at.is_(None), o.not_before <= now)
+        query = select(o.outbox_id).where(*waiting).order_by(o.not_before, o.outbox_id).limit(limit)
         with self._ledger.reading(Stage.SETTLE) as connection:
-            return tuple((row.outbox_id, row.topic, row.key, bytes(row.value)) for row in connection.execute(query))
+            ids = list(connection.execute(query).scalars())
+        if not ids:
+            return ()
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            chosen = (o.outbox_id.in_(ids), o.sent_at.is_(None))
+            there = select(o.outbox_id, o.topic, o.key, o.value).where(*chosen).order_by(o.outbox_id)
+            rows = {row.outbox_id: row for row in connection.execute(there.with_for_update())}
+            connection.execute(update(outbox).where(o.outbox_id.in_(list(rows))).values(not_before=o.created_at))
+        return tuple((i, rows[i].topic, rows[i].key, bytes(rows[i].value)) for i in ids if i in rows)
 
     def sent(self, ids: Iterable[UUID], now: datetime) -> None:
         """The broker has them."""
@@ -325,7 +371,7 @@ class Work:
         query = (
             select(_w.leased_by, _t.queue, _w.task_id, _w.leased_until)
             .select_from(work.join(tasks, _w.task_id == _t.task_id))
-            .where(_w.leased_until > now)
+            .where(_w.leased_until > now, _t.state == TaskState.OPEN.value)
             .order_by(_w.leased_by, _t.queue, _w.task_id)
         )
         with self._ledger.reading(Stage.SETTLE) as connection:
@@ -346,7 +392,7 @@ class Work:
 
     def holding(self, reviewer: str, now: datetime) -> Held | None:
         """The case that this person holds."""
-        with self._ledger.writing(Stage.SETTLE) as connection:
+        with self._ledger.reading(Stage.SETTLE) as connection:
             mine = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().first()
             return None if mine is None else self._held(connection, mine)
 
@@ -355,11 +401,11 @@ class Work:
         query = select(_t.event, _t.queue, _t.state).where(_t.task_id == task_id)
         with self._ledger.reading(Stage.SETTLE) as connection:
             row = connection.execute(query).first()
-        return None if row is None else (_requested.decode(row.event), row.queue, TaskState(row.state))
+        return None if row is None else (_as_it_is(row), row.queue, TaskState(row.state))
 
     def listed(self, queue: str, after: UUID | None, limit: int) -> tuple[ReviewRequested, ...]:
         """Open tasks of a queue, the most urgent first, from after one of them on."""
-        query = select(_t.event).where(_t.queue == queue, _t.state == TaskState.OPEN.value)
+        query = select(_t.event, _t.queue).where(_t.queue == queue, _t.state == TaskState.OPEN.value)
         with self._ledger.reading(Stage.SETTLE) as connection:
             if after is not None:
                 last = connection.execute(select(_t.start_by, _t.priority).where(_t.task_id == after)).first()
@@ -368,8 +414,7 @@ class Work:
                 later = and_(_t.priority == last.priority, _t.task_id > after)
                 same = and_(_t.start_by == last.start_by, or_(_t.priority < last.priority, later))
                 query = query.where(or_(_t.start_by > last.start_by, same))
-            rows = connection.execute(query.order_by(*_ORDER).limit(limit)).scalars()
-            return tuple(_requested.decode(row) for row in rows)
+            return tuple(_as_it_is(row) for row in connection.execute(query.order_by(*_ORDER).limit(limit)))
 
     def history(self, media_id: str, sha256: str | None) -> tuple[MediaEnforced, ...]:
         """Outcomes of this upload and of the same bytes elsewhere, the latest first; at most 100."""
@@ -408,13 +453,13 @@ class Work:
             for row in connection.execution_options(yield_per=500).execute(query):
                 yield _decided.decode(row.decided), _reviewed.decode(row.event), row.queue
 
-    def overturned(self, since: datetime) -> tuple[int, int]:
-        """(milder than before, all) of the appeals that people decided since then."""
+    def overturned(self, since: datetime, counts: Callable[[str], bool] = lambda _: True) -> tuple[int, int]:
+        """(milder than before, all) of the appeals that people decided since then, in queues that count."""
         milder = every = 0
         with self._ledger.reading(Stage.SETTLE) as connection:
             for row in connection.execute(_APPEALED, {"since": since}):
                 task = _requested.decode(row.event)
-                if task.request is not None and task.request.kind is RequestKind.APPEAL:
+                if task.request is not None and task.request.kind is RequestKind.APPEAL and counts(row.queue):
                     every += 1
                     milder += Action(row.action).strength < task.provisional.strength
         return milder, every
@@ -434,14 +479,8 @@ class Work:
 
     def log(self, at: datetime, actor: str, verb: str, subject: str, detail: Mapping[str, object]) -> Entry:
         """Append one entry to the chain."""
-        words = msgspec.json.encode(detail, order="deterministic").decode()
-        with self._ledger.writing(Stage.SETTLE, _CHAIN_LOCK) as connection:
-            last = connection.execute(_LAST_ENTRY).first()
-            seq, previous = (last.seq + 1, last.digest) if last else (1, GENESIS)
-            said = {"seq": seq, "at": at, "actor": actor, "verb": verb, "subject": subject, "detail": words}
-            entry = Entry(**said, previous=previous, digest=digest(**said, previous=previous))  # type: ignore[arg-type]
-            connection.execute(insert(audit_log), msgspec.structs.asdict(entry))
-        return entry
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            return append(connection, Note(at, actor, verb, subject, detail))
 
     def log_entries(self, since: int = 0) -> Iterator[Entry]:
         """The chain from its beginning (or after an entry), streamed in pages."""
@@ -472,9 +511,16 @@ class Work:
         task = _requested.decode(event)
         if task.request is None or task.request.kind is not RequestKind.APPEAL:
             return False
-        r = reviews.c
+        r, a = reviews.c, looks.c
         mine = select(r.task_id).where(r.media_id == task.media_id, r.reviewer_id == reviewer, r.round < task.round)
-        return connection.execute(mine.limit(1)).first() is not None
+        # Where two had to agree, the review on record is the second one's alone.
+        said = (
+            select(a.task_id)
+            .select_from(looks.join(tasks, a.task_id == _t.task_id))
+            .where(_t.media_id == task.media_id, _t.round < task.round)
+            .where(a.reviewer_id == reviewer, a.undone_at.is_(None))
+        )
+        return any(connection.execute(query.limit(1)).first() is not None for query in (mine, said))
 
     def _still(self, connection: Connection, reviewer: str, task_id: UUID, now: datetime, lead: bool) -> bool:
         """Whether a task whose row is locked now may be taken. The query that found it may have read its lease before
@@ -487,9 +533,16 @@ class Work:
         case = connection.execute(select(_w.case_id).where(_w.task_id == task_id)).scalar()
         ids = [task_id]
         if case is not None:
-            siblings = _claimable(reviewer, now, lead).where(_w.case_id == case, _t.task_id != task_id)
-            near = [row.task_id for row in connection.execute(self._locked(siblings))]
-            ids += [each for each in near if self._still(connection, reviewer, each, now, lead)]
+            # One that was moved to another queue since, which may not be this person's, is not of this case any more.
+            queue = select(_t.queue).where(_t.task_id == task_id).scalar_subquery()
+            near = _claimable(reviewer, now, lead).where(_w.case_id == case, _t.task_id != task_id)
+            siblings = [row.task_id for row in connection.execute(self._locked(near.where(_t.queue == queue)))]
+            ids += [
+                each
+                for each in siblings
+                if self._still(connection, reviewer, each, now, lead)
+                and not self._own_decision(connection, reviewer, each)
+            ]
         return self._take(connection, reviewer, ids, now, lease)
 
     def _take(
@@ -504,22 +557,30 @@ class Work:
 
     def _held(self, connection: Connection, lease_id: UUID) -> Held:
         query = (
-            select(_t.event, _t.task_id, _w.leased_until, _w.first_action)
+            select(_t.event, _t.queue, _t.task_id, _w.leased_until, _w.first_action)
             .select_from(tasks.join(work, _w.task_id == _t.task_id))
-            .where(_w.lease_id == lease_id)
+            .where(_w.lease_id == lease_id, _t.state == TaskState.OPEN.value)
             .order_by(*_ORDER)
         )
         rows = connection.execute(query).all()
+        if not rows:
+            raise Refused("Somebody took it away just now.")
         looks = len(self._given(connection, rows[0].task_id))
         first = Action(rows[0].first_action) if rows[0].first_action else None
-        return Held(lease_id, rows[0].leased_until, tuple(_requested.decode(row.event) for row in rows), looks, first)
+        return Held(lease_id, rows[0].leased_until, tuple(_as_it_is(row) for row in rows), looks, first)
 
     def _mine(self, connection: Connection, reviewer: str, lease_id: UUID, now: datetime) -> list[UUID]:
+        """The tasks of this lease that are still to be decided: a later round may have taken some away."""
         mine = (_w.lease_id == lease_id, _w.leased_by == reviewer, _w.leased_until > now)
-        ids = list(connection.execute(select(_w.task_id).where(*mine).with_for_update()).scalars())
+        held = select(_w.task_id).where(*mine).order_by(_w.task_id).with_for_update()
+        ids = list(connection.execute(held).scalars())
         if not ids:
             raise Refused("Your lease has ended; the task went back to the queue.")
-        return ids
+        still = (_t.task_id.in_(ids), _t.state == TaskState.OPEN.value)
+        found = list(connection.execute(select(_t.task_id).where(*still)).scalars())
+        if not found:
+            raise Refused("It has been decided anew meanwhile; there is nothing left to answer.")
+        return found
 
     def _given(self, connection: Connection, task_id: UUID) -> tuple[Given, ...]:
         a = looks.c
@@ -536,14 +597,15 @@ class Work:
         row |= {"value": encode(review), "created_at": now, "not_before": not_before, "sent_at": None}
         connection.execute(insert(outbox), row)
 
-    def _change(self, task_ids: Iterable[UUID], values: Mapping[str, object]) -> int:
-        ids = tuple(task_ids)
+    def _change(self, task_ids: Iterable[UUID], values: Mapping[str, object], note: Note | None) -> int:
         with self._ledger.writing(Stage.SETTLE) as connection:
-            chosen = (_t.task_id.in_(ids), _t.state == TaskState.OPEN.value)
-            there = list(connection.execute(select(_t.task_id).where(*chosen)).scalars())
+            chosen = (_t.task_id.in_(tuple(task_ids)), _t.state == TaskState.OPEN.value)
+            there = list(connection.execute(self._in_turn(select(_t.task_id).where(*chosen))).scalars())
             for task_id in there:
                 self._ensure(connection, task_id)
             connection.execute(update(work).where(_w.task_id.in_(there)).values(_NO_LEASE | dict(values)))
+            if there and note is not None:
+                append(connection, note)
         return len(there)
 
     def _bar(
@@ -563,6 +625,16 @@ class Work:
     def _let_go(self, connection: Connection, lease_id: UUID) -> None:
         connection.execute(update(work).where(_w.lease_id == lease_id).values(_NO_LEASE))
 
+    def _one_desk(self, connection: Connection, reviewer: str) -> None:
+        """One after the other, what a person asks for in two windows: else each could give them a case."""
+        if self._ledger.postgres:
+            connection.execute(_DESK_LOCK, {"who": f"desk {reviewer}"})
+
+    def _in_turn(self, query: Any) -> Any:
+        """With the rows of `tasks` locked, in one order, so that two who want the same cannot wait in a circle."""
+        query = query.order_by(_t.task_id)
+        return query.with_for_update(of=tasks, key_share=True) if self._ledger.postgres else query
+
     def _locked(self, query: Any) -> Any:
         """Tasks that another transaction is taking are passed over. SQLite has one writer: nothing is being taken.
 
@@ -572,13 +644,18 @@ class Work:
 
 _NO_LEASE: dict[str, object] = dict.fromkeys(("lease_id", "leased_by", "leased_at", "leased_until", "first_action"))
 _ORDER = (_t.start_by, _t.priority.desc(), _t.task_id)
-_HELD_BY = select(_w.lease_id).where(_w.leased_by == bindparam("who"), _w.leased_until > bindparam("now")).limit(1)
+_DESK_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:who, 0))")
+_HELD_BY = (
+    select(_w.lease_id)
+    .select_from(work.join(tasks, _w.task_id == _t.task_id))
+    .where(_w.leased_by == bindparam("who"), _w.leased_until > bindparam("now"), _t.state == TaskState.OPEN.value)
+    .limit(1)
+)
 _APPEALED = (
-    select(_t.event, reviews.c.action)
+    select(_t.event, _t.queue, reviews.c.action)
     .select_from(reviews.join(tasks, _t.task_id == reviews.c.task_id))
     .where(reviews.c.decided_at >= bindparam("since"), _t.round > 1)
 )
-_LAST_ENTRY = select(audit_log.c.seq, audit_log.c.digest).order_by(audit_log.c.seq.desc()).limit(1)
 
 
 def _claimable(reviewer: str, now: datetime, lead: bool) -> Any:
@@ -600,6 +677,25 @@ def _claimable(reviewer: str, now: datetime, lead: bool) -> Any:
         .select_from(tasks.outerjoin(work, _w.task_id == _t.task_id))
         .where(_t.state == TaskState.OPEN.value, free, ~barred.exists(), ~answered.exists())
     )
+
+
+def _as_it_is(row: Any) -> ReviewRequested:
+    """The task as it was asked for, in the queue that it is in now."""
+    return msgspec.structs.replace(_requested.decode(row.event), queue=row.queue)
+
+
+def answered_note(
+    media_id: str, reviewer: str, answer: Answer, done: Answered, now: datetime, verb: str = "answered"
+) -> Note:
+    """What the audit log says of an answer, whether the task was golden or not."""
+    swept = [str(task_id) for task_id in done.swept]
+    detail = {"action": answer.action, "harm": answer.harm, "stands": done.stands, "swept": swept}
+    return Note(now, reviewer, verb, media_id, detail | {"answer": str(done.answer_id)})
+
+
+def taken_back_note(media_id: str, reviewer: str, answer_id: UUID, now: datetime) -> Note:
+    """What the audit log says of an answer that was taken back."""
+    return Note(now, reviewer, "took back", media_id, {"answer": str(answer_id)})
 
 
 def _as_waiting(row: Any) -> Waiting:

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from pipeline.events.values import Action
+from pipeline.ledger.entries import Note
 from pipeline.ledger.golden import Golden
 from pipeline.ledger.work import Work
-from pipeline.review.port import Answer, Answered, Held, Stands
+from pipeline.review.port import Answer, Answered, Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,12 @@ class Desk:
         if due and (known := self.golden.claim(who, due, now, self.lease)) is not None:
             return known
         return self.work.claim(who, queues, now, self.lease, lead=lead)
+
+    def claim_task(self, who: str, task_id: UUID, now: datetime, *, lead: bool) -> Held:
+        """This very task, instead of what this person holds."""
+        held = self.work.claim_task(who, task_id, now, self.lease, lead=lead)
+        self.golden.let_go(who)
+        return held
 
     def holding(self, who: str, now: datetime) -> Held | None:
         """The case that this person holds."""
@@ -61,10 +68,8 @@ class Desk:
 
     def answer(self, who: str, lease_id: UUID, answer: Answer, now: datetime, people: Mapping[str, int]) -> Answered:
         """Decide. A golden answer looks like a settled one."""
-        known = self.golden.answer(who, lease_id, answer.action, now)
-        if known is not None:
-            return Answered(lease_id, Stands.SETTLED, (known,), now + self.grace)
-        return self.work.answer(who, lease_id, answer, now, self.grace, people)
+        known = self.golden.answer(who, lease_id, answer, now, self.grace)
+        return known or self.work.answer(who, lease_id, answer, now, self.grace, people)
 
     def undo(self, who: str, answer_id: UUID, now: datetime) -> Held:
         """Take an answer back."""
@@ -72,4 +77,16 @@ class Desk:
             held = self.golden.holding(who, now)
             assert held is not None
             return held
-        return self.work.undo(who, answer_id, now, self.lease)
+        back = self.work.undo(who, answer_id, now, self.lease)
+        self.golden.let_go(who)
+        return back
+
+    def escalate(self, who: str, task_ids: Sequence[UUID], queue: str, now: datetime) -> int:
+        """Move what this person holds, of these tasks, to another queue. A golden one looks as if it had moved."""
+        known = self.golden.holding(who, now)
+        note = Note(now, who, "escalated", queue, {"tasks": [str(task_id) for task_id in task_ids]})
+        if known is not None and known.tasks[0].task_id in task_ids:
+            self.golden.release(who, known.lease_id)
+            self.work.log(*note)
+            return 1
+        return self.work.escalate(task_ids, queue, note, held_by=who, now=now)
