@@ -30,6 +30,7 @@ _TITLES = {
     "throughput": "Throughput",
     "reuse": "Contents that were judged before",
     "memory": "Memory and the length of a video",
+    "plan": "What `unmask plan` predicts",
 }
 _PACKAGES = ("av", "faust-streaming", "aiokafka", "onnxruntime", "tritonclient", "numpy", "opencv-python-headless")
 
@@ -89,11 +90,17 @@ def _figure(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def processor() -> str:
+    """The CPU's model, as the kernel names it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "an unnamed CPU"
+
+
 def _machine(at: datetime, load: float) -> str:
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-             if line.startswith("model name")]  # fmt: skip
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    cores = f"{len(os.sched_getaffinity(0))} cores of {names[0] if names else 'an unnamed CPU'}"
+    cores = f"{len(os.sched_getaffinity(0))} cores of {processor()}"
     system = f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}"
     return (
         f"Measured on {at:%Y-%m-%d} on {cores} (load before the run {load:.1f}), {system}: Unmask {VERSION}, "

@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pipeline.settings import Settings
-from tests.benchmarks import memory, reuse, throughput
+from tests.benchmarks import memory, plan, reuse, throughput
 from tests.benchmarks.bench import Bench, Tell, running
 from tests.benchmarks.measured import Measured
 from tests.benchmarks.report import document, table
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("decode", "banks", "backtest", "throughput", "reuse", "memory")
+NAMES = ("decode", "banks", "backtest", "throughput", "reuse", "memory", "plan")
 _SHORT_UNITS = {"ratio": "×", "seconds": "s"}
 
 
@@ -77,6 +77,8 @@ def _on_the_stack(bench: Bench, arguments: argparse.Namespace) -> list[Measured]
         rows += reuse.measure(bench)
     if "memory" in arguments.only:
         rows += memory.measure(bench)
+    if "plan" in arguments.only:
+        rows += plan.measure(bench)
     return rows
 
 

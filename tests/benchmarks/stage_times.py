@@ -4,6 +4,7 @@ kernel's count of CPU. `python -m tests.benchmarks.stage_times FILE` writes what
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import urllib.request
@@ -21,10 +22,12 @@ from pipeline.load.media import make_originals, write_copies
 from pipeline.load.mix import Kind, Planned
 from pipeline.load.offer import Due, offer
 from pipeline.load.report import Sent
+from pipeline.plan.inputs import Costs, KindCost, Known
 from pipeline.settings import Settings
 from pipeline.topology import DECIDED, ENFORCED, UPLOADED
 from tests.benchmarks.bench import Bench, running
 from tests.benchmarks.measured import cpu_seconds
+from tests.benchmarks.report import processor
 
 COUNTS = {
     Kind.IMAGE: 32,
@@ -37,24 +40,23 @@ COUNTS = {
 _PATIENCE = 180.0
 
 
-class KindCost(msgspec.Struct, frozen=True):
-    """Of one upload of a kind. Seconds; `stages` as the worker times them, `latency` from due to answered."""
-
-    n: int
-    latency: float
-    latency_spread: float
-    stages: dict[str, float]
-    cpu_worker: float
-    cpu_inference: float
-    cpu_broker: float
-
-
 @dataclass(frozen=True, slots=True)
 class _At:
     stages: dict[str, float]
     worker: float
     inference: float
     broker: float
+
+
+def measured_costs(bench: Bench) -> Costs:
+    """As `unmask plan` reads them, with how they were measured."""
+    load, kinds = os.getloadavg()[0], measure_costs(bench)
+    how = (
+        f"One upload at a time through Apache Kafka, one worker, Triton on CPU, SQLite: {len(os.sched_getaffinity(0))} "
+        f"cores of {processor()}, load {load:.1f} before and {os.getloadavg()[0]:.1f} after. Latency and stages are "
+        "means; CPU is the kernel's count for the worker with its decoders, for Triton, and for the broker."
+    )
+    return Costs(how, Known.MEASURED, len(os.sched_getaffinity(0)), kinds, record_bytes(bench))
 
 
 def measure_costs(bench: Bench) -> dict[Kind, KindCost]:
@@ -140,8 +142,7 @@ def _cost(took: Sequence[float], before: _At, after: _At) -> KindCost:
 def main() -> int:
     """See above."""
     with running(Settings(), lambda what: print(what, file=sys.stderr, flush=True)) as bench:
-        costs = measure_costs(bench)
-        found = {"kinds": costs, "bytes": record_bytes(bench)}
+        found = measured_costs(bench)
     text = msgspec.json.format(msgspec.json.encode(found), indent=1)
     Path(sys.argv[1]).write_bytes(text + b"\n")
     return 0
