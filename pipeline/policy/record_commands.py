@@ -121,6 +121,11 @@ def _moment(when: str) -> datetime:
 
 
 def _show(found: Status) -> None:
+    if found.in_force is None:
+        out.print(
+            "No policy was in force yet, as far as this ledger knows: the first worker that starts brings its own."
+        )
+        return
     switches = Table("", "policy", "calibration", "from", "asked for by", title="Policies")
     for label, each in (("in force", found.in_force), *(("coming", each) for each in found.coming)):
         if each is not None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
 
 from pipeline.errors import ConfigError
+from pipeline.policy.backtest_command import Since, Until, between
 from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from pipeline.ledger.recorded import Span
 
 out = Console()
 err = Console(stderr=True)
@@ -34,7 +31,8 @@ def thresholds(
     source: Annotated[
         str, typer.Option("--from", help="`ledger`, or scores.csv or evaluation.json of `unmask evaluate`.")
     ] = LEDGER,
-    since: Annotated[str, typer.Option(help="Of the ledger: how far back, as 30d or 12h.")] = "30d",
+    since: Since = "30d",
+    until: Until = None,
     uploads_per_day: Annotated[
         float | None, typer.Option(min=1, help="As many as are to be handled; as recorded if not given.")
     ] = None,
@@ -65,12 +63,12 @@ def thresholds(
     sourced = read(policy or now.policy_file, now.calibration_file)
     measured = {}
     if source == LEDGER:
-        from pipeline.ledger.recorded import Records
+        from pipeline.ledger.recorded import Records, Span
 
         records = Records(now.ledger_url)
         try:
             records.check()
-            span = _span(since)
+            span = Span(*between(since, until, datetime.now(UTC)))
             with err.status("reading what was recorded"):
                 sample, recorded_a_day = from_ledger(records, span, sourced.policy, most)
                 measured = handling(records.answers(span))
@@ -104,16 +102,6 @@ def thresholds(
             out.print(f"· {note}", highlight=False, markup=False)
         typer.echo(f"\n{patch}" if patch else "\nNothing to change.", nl=not patch)
     raise typer.Exit(0 if found.holds else 1)
-
-
-def _span(since: str) -> Span:
-    from pipeline.ledger.recorded import Span
-
-    found = re.fullmatch(r"([1-9][0-9]{0,3})([hd])", since)
-    if found is None:
-        raise ConfigError(f"--since {since}: say 30d or 12h")
-    until = datetime.now(UTC)
-    return Span(until - timedelta(hours=int(found[1]) * (24 if found[2] == "d" else 1)), until)
 
 
 def _queues(given: Sequence[str]) -> dict[str, float]:
