@@ -138,6 +138,7 @@ PIPELINE = Board(
                     _quantiles("unmask_item_age_seconds", _SCREEN),
                     "s",
                     limit=60,
+                    traced=True,
                 ),
                 Panel(
                     "From arrival to answer, distribution",
@@ -145,12 +146,14 @@ PIPELINE = Board(
                     (Query(heat("unmask_item_age_seconds", _SCREEN), "{{le}}"),),
                     "s",
                     "heatmap",
+                    traced=True,
                 ),
                 Panel(
                     "Handling alone",
                     "Without the wait in the topic. Flat while arrival to answer grows: too few workers.",
                     _quantiles("unmask_item_seconds", _SCREEN),
                     "s",
+                    traced=True,
                 ),
             ),
         ),
@@ -194,6 +197,7 @@ PIPELINE = Board(
                     "A stage whose tail grows alone names the dependency.",
                     (Query(quantile(0.95, "unmask_stage_seconds", "stage"), "{{stage}}"),),
                     "s",
+                    traced=True,
                 ),
                 Panel(
                     "Stages, times per second",
@@ -373,6 +377,7 @@ INFERENCE = Board(
                     "The wait for a place of the worker, the network and the server together.",
                     (Query(quantile(0.95, "unmask_inference_seconds", "model"), "{{model}}"),),
                     "s",
+                    traced=True,
                 ),
                 Panel(
                     "Requests, distribution",
@@ -380,6 +385,7 @@ INFERENCE = Board(
                     (Query(heat("unmask_inference_seconds"), "{{le}}"),),
                     "s",
                     "heatmap",
+                    traced=True,
                 ),
                 Panel(
                     "Requests by result",

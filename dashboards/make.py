@@ -77,6 +77,8 @@ def _panel(panel: Panel) -> Any:
             asked = asked.instant()
         if panel.kind == "heatmap":
             asked = asked.format(PromQueryFormat.HEATMAP)
+        if panel.traced:
+            asked = asked.exemplar(True)
         made.with_target(asked)
     return made
 

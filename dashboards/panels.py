@@ -22,7 +22,7 @@ class Panel:
 
     `why`: what to look for; it is the panel's description. `unit`: Grafana's name of it. `limit`: a line, or the value
     at which a number turns red. `width`: of 24 columns. `empty`: why there may be nothing to see while all is well; a
-    panel that does not say so must never be empty.
+    panel that does not say so must never be empty. `traced`: whether its histogram names a trace per bucket.
     """
 
     title: str
@@ -34,6 +34,7 @@ class Panel:
     below: bool = False
     width: int = 8
     empty: str = ""
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

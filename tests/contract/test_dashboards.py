@@ -23,7 +23,9 @@ from pipeline.metrics import Metrics
 from pipeline.policy.file import load
 
 ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "dashboards.md"
 RUNBOOKS = ROOT / "docs" / "runbooks"
+ALERTMANAGER = HERE / "alertmanager.yaml"
 TESTS = HERE / "rules" / "tests"
 ALL = [alert for alerts in ALERTS.values() for alert in alerts]
 NAMES = sorted({alert.name for alert in ALL})
@@ -130,6 +132,43 @@ def test_our_reasons_are_reasons():
     assert set(OUR_REASONS) <= {reason.value for reason in Reason}
 
 
+def metrics_table() -> str:
+    """Every metric of Unmask's own, from the code."""
+    workers, consoles = CollectorRegistry(), CollectorRegistry()
+    Metrics(workers)
+    ConsoleMetrics(consoles)
+    lines = ["| metric | labels | of | what |", "|---|---|---|---|"]
+    for who, registry in (("worker", workers), ("console", consoles)):
+        for collector in registry._collector_to_names:
+            (metric,) = collector.describe()
+            name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            labels = ", ".join(f"`{label}`" for label in getattr(collector, "_labelnames", ())) or "–"
+            lines.append(f"| `{name}` ({metric.type}) | {labels} | {who} | {metric.documentation} |")
+    return "\n".join(lines)
+
+
+def in_document(text: str) -> str:
+    """The document with its table as it has to be."""
+    head, rest = text.split("<!-- metrics:", 1)
+    marker, after = rest.split("-->", 1)
+    return f"{head}<!-- metrics:{marker}-->\n{metrics_table()}\n<!-- end -->{after.split('<!-- end -->', 1)[1]}"
+
+
+def test_every_metric_is_documented():
+    """The table is what the code says; `python -m tests.contract.test_dashboards` writes it."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == in_document(text)
+
+
+def test_every_dashboard_has_a_picture():
+    """Of a size that a page can bear."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for board in BOARDS:
+        name = f"pictures/dashboard-{board.uid.removeprefix('unmask-')}.png"
+        assert f"({name})" in text
+        assert 10_000 < (DOCUMENT.parent / name).stat().st_size < 250_000
+
+
 def test_every_metric_is_shown_or_alerted_on():
     """A metric that nobody looks at is no use, or its panel was forgotten."""
     unseen_by_choice = {
@@ -227,8 +266,32 @@ def test_every_alert_is_tested_to_fire_and_not_to():
     assert silent == set(NAMES)
 
 
+@pytest.mark.parametrize(("severity", "receiver"), [("page", "pages"), ("ticket", "tickets")])
+def test_alerts_go_where_their_severity_says(severity: str, receiver: str):
+    """Alertmanager reads its configuration and routes by severity."""
+    _run("amtool", "check-config", ALERTMANAGER)
+    words = ("config", "routes", "test", f"--config.file={ALERTMANAGER}", f"--verify.receivers={receiver}")
+    _run("amtool", *words, f"severity={severity}")
+
+
+def test_only_alerts_that_exist_are_kept_quiet():
+    """Inhibitions name alerts, and leave none of the rest out by mistake."""
+    for rule in yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            for pattern in re.fullmatch(r'alertname=~?"(.+)"', matcher)[1].split("|"):
+                assert any(re.fullmatch(pattern, name) for name in NAMES), pattern
+
+
 def _promtool(*words: str | Path) -> None:
-    program = shutil.which("promtool")
-    assert program, "promtool is missing: `make system` installs it"
+    _run("promtool", *words)
+
+
+def _run(name: str, *words: str | Path) -> None:
+    program = shutil.which(name)
+    assert program, f"{name} is missing: `make system` installs it"
     done = subprocess.run([program, *map(str, words)], check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(in_document(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

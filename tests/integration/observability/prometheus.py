@@ -53,6 +53,7 @@ class Prometheus:
             program,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
+            "--enable-feature=exemplar-storage",
             f"--web.listen-address=127.0.0.1:{port}",
         ]
 
@@ -86,6 +87,11 @@ class Prometheus:
         """The series of a query now."""
         found = self._ask("query", {"query": expr})["result"]
         return tuple(Series(each["metric"], ((each["value"][0], float(each["value"][1])),)) for each in found)
+
+    def traces(self, expr: str, start: float, end: float) -> frozenset[str]:
+        """The traces that the buckets of a query name."""
+        found = self._ask("query_exemplars", {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}"})
+        return frozenset(each["labels"]["trace_id"] for series in found for each in series["exemplars"])
 
     def firing(self) -> frozenset[str]:
         """The names of alerts that are pending or firing."""

@@ -17,7 +17,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -68,6 +70,10 @@ class Run:
     end: float
 
 
+def _title(panel: Panel) -> str:
+    return panel.title
+
+
 def until(done: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + PATIENCE
     while not done():
@@ -87,7 +93,29 @@ def asked(url: str, token: str, path: str, body: dict[str, Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def collector() -> Iterator[str]:
+    """Takes spans and forgets them; its URL."""
+
+    class Forget(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Forget)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def run(home: Path, collector: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("watched")
     media = folder / "media"
     media.mkdir()
@@ -99,7 +127,12 @@ def run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     assert on_trial != default
     detectors.write_text(on_trial, encoding="utf-8")
     url = f"sqlite:///{folder / 'ledger.sqlite'}"
-    environment = {**os.environ, "UNMASK_DETECTORS_FILE": str(detectors), "UNMASK_CONSOLE_GRACE_SECONDS": "1"}
+    environment = {
+        **os.environ,
+        "UNMASK_DETECTORS_FILE": str(detectors),
+        "UNMASK_CONSOLE_GRACE_SECONDS": "1",
+        "UNMASK_OTLP_ENDPOINT": collector,
+    }
     options = StackOptions(
         home=home,
         models_dir=models,
@@ -220,6 +253,13 @@ def test_no_panel_is_empty_that_does_not_say_when_it_is(run: Run, board: Board) 
     assert empty.keys() >= declared, "these say that they may be empty, and are not: they can be tested"
 
 
+@pytest.mark.parametrize("panel", [panel for board in BOARDS for panel in board.panels if panel.traced], ids=_title)
+def test_latency_panels_lead_to_traces(run: Run, panel: Panel) -> None:
+    """The buckets behind them name the trace of an item that fell into them."""
+    for query in panel.queries:
+        assert run.prometheus.traces(plain(query.expr, WINDOW), run.start, run.end)
+
+
 def test_every_rule_can_be_evaluated(run: Run) -> None:
     """Prometheus reads all rules and finds no fault; recording rules of today's data bring numbers."""
     expected = sum(len(rules) for rules in (*RECORDED.values(), *ALERTS.values()))
@@ -273,6 +313,6 @@ def test_the_dashboards_can_be_drawn(run: Run, tmp_path: Path) -> None:
     """One picture per dashboard, from the same queries."""
     folder = Path(os.environ.get("UNMASK_PICTURES") or tmp_path)
     for board in BOARDS:
-        path = folder / f"{board.uid.removeprefix('unmask-')}-dashboard.png"
+        path = folder / f"dashboard-{board.uid.removeprefix('unmask-')}.png"
         draw(board, lambda expr: run.prometheus.over(plain(expr, WINDOW), run.start, run.end), path)
         assert 10_000 < path.stat().st_size < 250_000
