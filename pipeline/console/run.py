@@ -144,13 +144,13 @@ async def serve(settings: Settings) -> None:
 async def _relay(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
     producer = Producer({**client_config(settings), "acks": "all", "message.timeout.ms": _DELIVERY_SECONDS * 1000})
 
-    async def send(topic: str, key: bytes, value: bytes) -> None:
-        await asyncio.to_thread(_send, producer, topic, key, value)
+    async def send(topic: str, key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
+        await asyncio.to_thread(_send, producer, topic, key, value, headers)
 
     await relay(parts.work, send, parts.clock, stop)
 
 
-def _send(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
+def _send(producer: Producer, topic: str, key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
     refused: list[KafkaError] = []
     delivered: list[Message] = []
 
@@ -158,7 +158,7 @@ def _send(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
         (refused.append(error) if error else delivered.append(message))
 
     try:
-        producer.produce(topic, key=key, value=value, on_delivery=done)
+        producer.produce(topic, key=key, value=value, headers=list(headers), on_delivery=done)
         producer.flush(_DELIVERY_SECONDS)
     except (KafkaException, BufferError) as error:
         raise Transient(Stage.SETTLE, Reason.BROKER_UNAVAILABLE, f"{topic}: {error!r}") from error

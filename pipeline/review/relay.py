@@ -13,14 +13,23 @@ from datetime import datetime
 
 from pipeline import log
 from pipeline.errors import Transient
+from pipeline.events import ReviewDecided, SubjectRequested
+from pipeline.events.cloudevents import headers
+from pipeline.events.codec import decode
 from pipeline.ledger.work import Work
 from pipeline.review.gather import Cases
+from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
 
 logger = log.get(__name__)
 
-Send = Callable[[str, bytes, bytes], Awaitable[None]]
-"""(topic, key, value) → returns when every in-sync replica has the record. Raises Transient."""
+Send = Callable[[str, bytes, bytes, tuple[tuple[str, bytes], ...]], Awaitable[None]]
+"""(topic, key, value, headers) → returns when every in-sync replica has the record. Raises Transient."""
 
+SOURCE = "/unmask/console"
+_EVENTS: dict[str, type[ReviewDecided] | type[SubjectRequested]] = {
+    REVIEW_DECIDED: ReviewDecided,
+    SUBJECT_REQUESTED: SubjectRequested,
+}
 _PAUSE, _LONGEST = 0.5, 10.0
 _FORGET_SECONDS = 3600.0
 """Cases are read anew so often: those that were decided meanwhile are not kept in memory for ever."""
@@ -32,12 +41,24 @@ async def relay_once(work: Work, send: Send, now: datetime) -> int:
     done = []
     try:
         for outbox_id, topic, key, value in due:
-            await send(topic, key.encode(), value)
+            await send(topic, key.encode(), value, headers_of(topic, value))
             done.append(outbox_id)
     finally:
         if done:
             await asyncio.to_thread(work.sent, done, now)
     return len(done)
+
+
+def headers_of(topic: str, value: bytes) -> tuple[tuple[str, bytes], ...]:
+    """The CloudEvents headers of a record of the outbox. All of them follow from the record, its time too, so that one
+    that is published again is the same to the last byte. A decision of a person begins a trace."""
+    event = decode(value, _EVENTS[topic]) if topic in _EVENTS else None
+    match event:
+        case ReviewDecided():
+            return headers(event, source=SOURCE, time=event.decided_at)
+        case SubjectRequested():
+            return headers(event, source=SOURCE, time=event.received_at)
+    return ()
 
 
 def gather_once(work: Work, cases: Cases) -> int:

@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Reason, Stage, Transient
+from pipeline.events import SubjectRequested
+from pipeline.events.codec import encode
+from pipeline.events.values import RequestKind
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.work import Work
-from pipeline.review.relay import relay, relay_once
-from tests.records import NOON
+from pipeline.review.relay import headers_of, relay, relay_once
+from pipeline.route import route
+from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
+from tests.records import NOON, decided, reviewed
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ class Broker:
         self.taken: list[bytes] = []
         self.fails_at = fails_at
 
-    async def send(self, topic: str, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
         """Take one."""
         if self.fails_at is not None and len(self.taken) >= self.fails_at:
             raise Transient(Stage.SETTLE, Reason.BROKER_UNAVAILABLE, "away")
@@ -75,3 +80,21 @@ async def test_it_goes_on_until_told_to_stop(work: Work) -> None:
     stop.set()
     await running
     assert broker.taken == [b"0"]
+
+
+def test_a_record_goes_out_with_the_headers_of_any_other() -> None:
+    """CloudEvents' and a trace's, all made of the record alone: what is published again is the same."""
+    task = route(decided("m1", review="faces")).task
+    assert task is not None
+    review = reviewed(task)
+    asked = SubjectRequested(request_id="r1", kind=RequestKind.APPEAL, received_at=NOON, media_id="m1")
+    for topic, event, name, about in (
+        (REVIEW_DECIDED, review, b"org.unmask.review.decided.v1", b"m1"),
+        (SUBJECT_REQUESTED, asked, b"org.unmask.subject.requested.v1", b"r1"),
+    ):
+        found = headers_of(topic, encode(event))
+        assert found == headers_of(topic, encode(event))
+        said = dict(found)
+        assert (said["ce_type"], said["ce_subject"], said["ce_source"]) == (name, about, b"/unmask/console")
+        assert len(said["traceparent"]) == 55
+    assert headers_of("t", b"0") == ()
