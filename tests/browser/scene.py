@@ -149,10 +149,7 @@ class Site:
         face = Box(x0=0.3, y0=0.2, x1=0.6, y1=0.8)
         cells = bytes(range(0, 256, 4))
         heat = Heat(box=face, rows=8, cols=8, cells=cells)
-        points = tuple(
-            Evidence("faces@1", score, at=at, box=face, track=0, heat=heat)
-            for at, score in scores.items()
-        )
+        points = tuple(Evidence("faces@1", score, at=at, box=face, track=0, heat=heat) for at, score in scores.items())
         signals = (
             Signal(Family.FACE_SWAP, SignalStatus.SCORED, 0.86, 0.71, 0.94, evidence=points, detectors=("faces@1",)),
             Signal(
