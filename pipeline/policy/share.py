@@ -1,4 +1,7 @@
-"""Shares of small counts, with how far they may be off."""
+"""Shares of small counts, with how far they may be off, for who looks at them.
+
+Where something is promised to hold, the bounds are those of `binomial`, which are never too narrow.
+"""
 
 from __future__ import annotations
 

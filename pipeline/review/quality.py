@@ -2,19 +2,17 @@
 
 Precision is known of what was reviewed, and says nothing of the rest. Recall is among reviewed uploads only: what
 neither a rule nor a person suspected is not in it. Both stand with their counts and 95 % intervals.
-
-Source of the intervals: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.events import MediaDecided, ReviewDecided
 from pipeline.events.values import Action, Family
+from pipeline.policy.share import share as wilson
 from pipeline.review.port import GoldenLook, Looked
 
 
@@ -30,13 +28,11 @@ class Share:
 
 
 def share(hits: int, count: int) -> Share:
-    """Wilson's interval."""
+    """With Wilson's interval."""
     if count == 0:
         return Share(0, 0, None, None, None)
-    z, p = 1.959964, hits / count
-    middle = (p + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return Share(hits, count, p, max(0.0, middle - half), min(1.0, middle + half))
+    found = wilson(hits, count)
+    return Share(hits, count, found.share, found.low, found.high)
 
 
 @dataclass(frozen=True, slots=True)
