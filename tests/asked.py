@@ -49,8 +49,8 @@ fail_modes:
 
 @cache
 def policy() -> Policy:
-    """Intimate imagery is held, until 48 h after the request where US law is invoked; a revoked consent limits; of other
-    requests nothing follows."""
+    """Intimate imagery is held, until 48 h after the request where US law is invoked; a revoked consent limits; of
+    other requests nothing follows."""
     return parse(POLICY, "asked.yaml")
 
 
