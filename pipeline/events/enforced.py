@@ -53,8 +53,8 @@ class ViewerLabel(Struct, frozen=True):
 
     `digital_source_type`: the IPTC NewsCode (a URI), where one fits. `icon`: the letters of the common icon of the EU's
     code of practice on marking AI content; None where nothing says that a model had a part. `basis`: laws that ask for
-    a label of this kind, for counsel to confirm. `regions`: where it is shown; empty means wherever the record's `label`
-    holds.
+    a label of this kind, for counsel to confirm. `regions`: where it is shown; empty means wherever the
+    record's `label` holds.
     """
 
     text: str
