@@ -1,18 +1,18 @@
 """`unmask plan` against the machine: what it predicts from single uploads, and what a load then comes to.
 
 Costs are measured with one upload at a time; then throughput is predicted for more uploads than can be borne, and the
-p95 for a share of that; then both are offered. Predictions are made for the cores that other processes left over in the
-run, since a plan is told what machine it plans for; what it says of all cores is shown too.
+p95 for a share of that; then both are offered. A plan is told what machine it plans for. Where other processes want the
+machine too, that is fewer cores than it has: how many they get who want them all is tried out right before and after
+each run. Predictions are for those; what is predicted for all cores is shown beside.
 """
 
 from __future__ import annotations
 
 import os
-import time
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import psutil
 
 from pipeline.load.arrivals import Ramp
 from pipeline.load.media import make_originals
@@ -23,7 +23,7 @@ from pipeline.plan.flow import Cell, simulate
 from pipeline.plan.inputs import Costs
 from pipeline.plan.size import capacity
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.measured import Measured, cpu_seconds
+from tests.benchmarks.measured import Measured
 from tests.benchmarks.stage_times import measured_costs
 
 MIX = {Kind.IMAGE: 70.0, Kind.SHORT_VIDEO: 12.0, Kind.AUDIO: 6.0, Kind.REUPLOAD: 10.0, Kind.BROKEN: 2.0}
@@ -33,7 +33,8 @@ TOLERANCE = 0.25
 _BURST = 150
 _SHARE = 0.6
 """Of what was predicted that the machine can do at most: the load at which the p95 is held against its prediction."""
-_SECONDS, _WARM_UP = 150.0, 20.0
+_SECONDS, _WARM_UP = 110.0, 15.0
+_TRIAL_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class _Run:
 
 def measure(bench: Bench) -> list[Measured]:
     """All of the above, with throughput first."""
-    costs = measured_costs(bench)
+    costs = measured_costs(bench, frozenset(MIX))
     nominal = _cell(bench, len(os.sched_getaffinity(0)))
     most = capacity(nominal, costs, Mix(MIX).shares)
     seconds = _BURST / (4 * most)
@@ -77,43 +78,36 @@ def _compared(what: str, unit: str, run: _Run, seen: float, costs: Costs, bench:
             off,
             target=TOLERANCE,
             how="Predicted from uploads that were measured one at a time; off by the larger of the two over the other, "
-            "less one. For the cores that other processes left over.",
+            "less one. For the cores that the machine gave to who wanted them all, right before and after.",
         ),
         Measured("plan", f"{what}: measured ({run.report.sent} uploads)", unit, seen),
-        Measured("plan", f"{what}: predicted for the {run.cores:.2f} cores left over", unit, left),
+        Measured("plan", f"{what}: predicted for the {run.cores:.2f} cores that were to be had", unit, left),
         Measured("plan", f"{what}: predicted for all cores", unit, every),
     ]
 
 
 def _offered(bench: Bench, rate: float, seconds: float, warm_up: float, seed: int) -> _Run:
-    """Offer it, and count what other processes took of the cores meanwhile."""
     originals = make_originals(
         bench.place / "originals", bench.settings.home, bench.settings.models_dir, frozenset(MIX), bench.tell
     )
     load = Load(Ramp(rate, rate, seconds), Mix(MIX), warm_up=warm_up, patience=300.0, seed=seed)
-    before = began = time.monotonic()
-    others = _others(bench)
-
-    def tell(what: str, done: int, _: int) -> None:
-        nonlocal began, others
-        if what == "offering" and done == 1:  # the files are there: what follows is the run
-            began, others = time.monotonic(), _others(bench)
-
-    report = run_load(bench.config, load, originals, bench.place, tell)
-    seconds_of_it = time.monotonic() - began
-    assert began > before
-    taken = (_others(bench) - others) / seconds_of_it
-    cores = len(os.sched_getaffinity(0))
-    return _Run(report, max(0.25, cores - taken))
+    before = _cores_to_be_had()
+    report = run_load(bench.config, load, originals, bench.place, lambda *_: None)
+    return _Run(report, (before + _cores_to_be_had()) / 2)
 
 
-def _others(bench: Bench) -> float:
-    """CPU seconds of everything on the machine but this stack and this process."""
-    now = psutil.cpu_times()
-    busy = now.user + now.nice + now.system + now.irq + now.softirq + now.steal
-    own = psutil.Process().cpu_times()
-    parts = (bench.worker_pid, bench.triton_pid, bench.kafka_pid)
-    return busy - sum(map(cpu_seconds, parts)) - own.user - own.system
+def _cores_to_be_had() -> float:
+    """CPU seconds a second that processes get which want every core, each in a session of its own as the parts are."""
+    script = (
+        f"import time; until = time.monotonic() + {_TRIAL_SECONDS}\n"
+        "while time.monotonic() < until: pass\n"
+        "print(time.process_time())"
+    )
+    trials = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+        for _ in os.sched_getaffinity(0)
+    ]
+    return sum(float(trial.communicate()[0]) for trial in trials) / _TRIAL_SECONDS
 
 
 def _cell(bench: Bench, cores: float) -> Cell:

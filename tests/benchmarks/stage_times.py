@@ -48,26 +48,24 @@ class _At:
     broker: float
 
 
-def measured_costs(bench: Bench) -> Costs:
+def measured_costs(bench: Bench, kinds: frozenset[Kind] = frozenset(COUNTS)) -> Costs:
     """As `unmask plan` reads them, with how they were measured."""
-    load, kinds = os.getloadavg()[0], measure_costs(bench)
+    load, found = os.getloadavg()[0], measure_costs(bench, kinds)
     how = (
         f"One upload at a time through Apache Kafka, one worker, Triton on CPU, SQLite: {len(os.sched_getaffinity(0))} "
         f"cores of {processor()}, load {load:.1f} before and {os.getloadavg()[0]:.1f} after. Latency and stages are "
         "means; CPU is the kernel's count for the worker with its decoders, for Triton, and for the broker."
     )
-    return Costs(how, Known.MEASURED, len(os.sched_getaffinity(0)), kinds, record_bytes(bench))
+    return Costs(how, Known.MEASURED, len(os.sched_getaffinity(0)), found, record_bytes(bench))
 
 
-def measure_costs(bench: Bench) -> dict[Kind, KindCost]:
+def measure_costs(bench: Bench, kinds: frozenset[Kind]) -> dict[Kind, KindCost]:
     """Each kind by itself, nothing else under way, after a warm-up that sees every kind."""
     tell = bench.tell
-    originals = make_originals(
-        bench.place / "originals", bench.settings.home, bench.settings.models_dir, frozenset(COUNTS), tell
-    )
+    originals = make_originals(bench.place / "originals", bench.settings.home, bench.settings.models_dir, kinds, tell)
     found: dict[Kind, KindCost] = {}
     with Follower(bench.config) as follower:
-        firsts = {kind: count for kind, count in COUNTS.items() if kind is not Kind.REUPLOAD}
+        firsts = {kind: count for kind, count in COUNTS.items() if kind in kinds and kind is not Kind.REUPLOAD}
         paths: dict[Kind, tuple[Path, ...]] = {}
         for kind, count in firsts.items():
             plan = [Planned(kind, n) for n in range(count + 1)]
@@ -77,6 +75,8 @@ def measure_costs(bench: Bench) -> dict[Kind, KindCost]:
             _one(bench, follower, those[-1], kind)
         paths[Kind.REUPLOAD] = paths[Kind.IMAGE]
         for kind, count in COUNTS.items():
+            if kind not in kinds:
+                continue
             tell(f"{kind}, one at a time")
             before = _now(bench)
             took = [_one(bench, follower, path, kind) for path in paths[kind][:count]]

@@ -32,7 +32,7 @@ def test_ten_times_the_uploads_take_ten_times_the_machines() -> None:
     """Up to whole workers; and the fleet of a billion a day comes out of the same cell, in the same time."""
     million, ten, billion = (make_plan(inputs(demand__uploads_per_day=n), COSTS) for n in (1e6, 1e7, 1e9))
     assert million.rate_per_worker == ten.rate_per_worker == billion.rate_per_worker
-    assert ten.value("workers") == pytest.approx(10 * million.value("workers"), rel=0.12)
+    assert ten.value("workers") <= 10 * million.value("workers") <= ten.value("workers") + 10
     assert billion.value("workers") == pytest.approx(100 * ten.value("workers"), rel=0.02)
     assert billion.value("clusters") > ten.value("clusters")
     assert billion.value("partitions") >= billion.value("workers")
