@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from importlib.metadata import distributions
+from pathlib import Path
 from urllib.parse import quote
 
 _FORMAT = "${Package}\t${Version}\t${Architecture}\n"
@@ -17,7 +18,8 @@ _FORMAT = "${Package}\t${Version}\t${Architecture}\n"
 
 def system() -> list[dict[str, object]]:
     """The packages that dpkg knows."""
-    release = dict(line.rstrip().split("=", 1) for line in open("/etc/os-release", encoding="utf-8") if "=" in line)
+    lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    release = dict(line.split("=", 1) for line in lines if "=" in line)
     distro = f"{release['ID']}-{release.get('VERSION_ID', '')}".replace('"', "").rstrip("-")
     found = subprocess.run(["dpkg-query", "-W", "-f", _FORMAT], check=True, capture_output=True, text=True).stdout
     return [
