@@ -5,6 +5,7 @@ For a look at the numbers where no Grafana is at hand. The layout is the board's
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
+from PIL import Image
 
 from dashboards.boards import BOARDS
 from dashboards.make import plain
@@ -72,8 +74,11 @@ def draw(board: Board, ask: Ask, path: Path) -> None:
                 side.set_color(_GRID)
             _panel(axes, panel, _named(panel, ask))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=72, pil_kwargs={"optimize": True})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80)
     plt.close(figure)
+    with Image.open(drawn) as picture:
+        picture.convert("RGB").quantize(96).save(path, optimize=True)
 
 
 def _laid_out(board: Board) -> list[list[Panel]]:
