@@ -24,10 +24,11 @@ NOBODY = 65534
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server: its libpq URL, on a Unix socket, and its pid."""
+    """A running server: its libpq URL, on a Unix socket, its pid, and the folder of `pg_dump` and its like."""
 
     url: str
     pid: int
+    programs: Path
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def running_postgres() -> Iterator[Postgres]:
         try:
             url = f"postgresql://postgres@/postgres?host={name}"
             _wait_for(url, server, folder / "log")
-            yield Postgres(url, server.pid)
+            yield Postgres(url, server.pid, programs)
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(timeout=30)
