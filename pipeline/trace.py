@@ -25,14 +25,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as contexts
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     Link,
     NoOpTracer,
@@ -49,6 +45,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from pipeline import VERSION
 from pipeline.errors import Permanent, Transient
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 Attributes = Mapping[str, str | int | float | bool]
 
@@ -144,6 +143,28 @@ def tracing(endpoint: str | None) -> Tracing:
     wanted = endpoint or any(os.environ.get(name) for name in ENDPOINTS)
     if not wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return OFF
+    return Tracing(_provider(endpoint))
+
+
+def _provider(endpoint: str | None) -> TracerProvider:
+    # Only needed here, and slow to import.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class Ids(RandomIdGenerator):
+        """Random, but for the sending of a record, which has the record's."""
+
+        def generate_span_id(self) -> int:
+            given = _given.get()
+            return given.span_id if given else super().generate_span_id()
+
+        def generate_trace_id(self) -> int:
+            given = _given.get()
+            return given.trace_id if given else super().generate_trace_id()
+
     described = Resource.create(
         {
             "service.name": os.environ.get("OTEL_SERVICE_NAME") or "unmask",
@@ -151,22 +172,10 @@ def tracing(endpoint: str | None) -> Tracing:
             "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
         }
     )
-    provider = TracerProvider(resource=described, id_generator=_Ids(), shutdown_on_exit=False)
+    provider = TracerProvider(resource=described, id_generator=Ids(), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint.rstrip("/") + _PATH if endpoint else None)
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Tracing(provider)
-
-
-class _Ids(RandomIdGenerator):
-    """Random, but for the sending of a record, which has the record's."""
-
-    def generate_span_id(self) -> int:
-        given = _given.get()
-        return given.span_id if given else super().generate_span_id()
-
-    def generate_trace_id(self) -> int:
-        given = _given.get()
-        return given.trace_id if given else super().generate_trace_id()
+    return provider
 
 
 def _context_of(traceparent: str | None) -> Context:
