@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from pipeline.console.accounts import choose_password, make_account, sign_in
 from pipeline.errors import ConfigError, Stage
-from pipeline.events import MediaDecided, ReviewDecided
+from pipeline.events import MediaDecided, MediaEnforced, ReviewDecided, ReviewRequested
 from pipeline.events.codec import decode
 from pipeline.events.values import Action, Family, RequestFacts, RequestKind
 from pipeline.ledger.golden import Golden
@@ -51,6 +51,12 @@ def put(ledger: Ledger, made: MediaDecided) -> UUID:
     ledger.record_decision(made, follows.task, follows.outcome)
     assert follows.task is not None
     return follows.task.task_id
+
+
+def _bare(made: MediaDecided) -> tuple[MediaDecided, ReviewRequested | None, MediaEnforced]:
+    """A decision and what follows from it."""
+    follows = route(made)
+    return made, follows.task, follows.outcome
 
 
 def one(held: Held | None) -> UUID:
@@ -281,6 +287,200 @@ class WorkPromises:
             work.decide("ann", (again,), ALLOW, NOON, GRACE)
         assert one(work.claim("bob", ("faces",), NOON, LEASE)) == again
 
+    def test_an_appeal_does_not_come_in_with_its_copies(self, ledger: Ledger) -> None:
+        """A case leaves out what this person decided, also as the first of two who had to agree."""
+        work = Work(ledger)
+        first = decided("m1", review="faces", sha256="cd" * 32)
+        put(ledger, first)
+        for name in ("ann", "bob"):
+            held = work.claim(name, ("faces",), NOON, LEASE)
+            assert held is not None
+            work.answer(name, held.lease_id, Answer(Action.REMOVE, "w"), NOON, GRACE, {"faces": 2})
+        ((_, _, _, value),) = work.due(NOON + GRACE)
+        review = decode(value, ReviewDecided)
+        assert isinstance(review, ReviewDecided)
+        found = ledger.record_review(review)
+        assert found is not None
+        ledger.record_final(settle(found.review, found.task))
+        asked = RequestFacts(request_id="r1", kind=RequestKind.APPEAL, received_at=NOON)
+        again = put(ledger, decided("m1", 2, review="faces", sha256="cd" * 32, request=asked))
+        copy = wait(ledger, "m2", sha256="cd" * 32, starts=-5)
+        gather_once(work, Cases())
+        for name in ("ann", "bob"):
+            held = work.claim(name, ("faces",), NOON, LEASE)
+            assert one(held) == copy
+            assert held is not None
+            work.release(name, held.lease_id)
+            with pytest.raises(Refused, match="your own decision"):
+                work.claim_task(name, again, NOON, LEASE)
+        held = work.claim("cy", ("faces",), NOON, LEASE)
+        assert held is not None
+        assert {task.task_id for task in held.tasks} == {again, copy}
+
+    def test_a_later_round_takes_a_task_out_of_hands(self, ledger: Ledger) -> None:
+        """Who holds it is told so, gets another, and cannot take back an answer to it; its copies stay with them."""
+        work = Work(ledger)
+        for name in ("m1", "m2"):
+            wait(ledger, name, sha256="cd" * 32)
+        other = wait(ledger, "m3", starts=30)
+        gather_once(work, Cases())
+        held = work.claim("ann", ("faces",), NOON, LEASE)
+        assert held is not None
+        ledger.record_decision(*_bare(decided("m1", 2, sha256="cd" * 32)))
+        mine = work.holding("ann", NOON)
+        assert mine is not None
+        assert [task.media_id for task in mine.tasks] == ["m2"]
+        done = work.answer("ann", held.lease_id, ALLOW, NOON, GRACE, {})
+        assert len(done.swept) == 1
+        ledger.record_decision(*_bare(decided("m2", 2, sha256="cd" * 32)))
+        with pytest.raises(Refused, match="decided anew"):
+            work.undo("ann", done.answer_id, NOON, LEASE)
+        held = work.claim("ann", ("faces",), NOON, LEASE)
+        assert one(held) == other
+        ledger.record_decision(*_bare(decided("m3", 2, sha256=None)))
+        assert held is not None
+        with pytest.raises(Refused):
+            work.keep("ann", held.lease_id, NOON, LEASE)
+        with pytest.raises(Refused, match="decided anew"):
+            work.answer("ann", held.lease_id, ALLOW, NOON, GRACE, {})
+        assert work.claim("ann", ("faces",), NOON, LEASE) is None
+        assert work.at_work(NOON) == ()
+
+    def test_what_is_being_published_is_not_taken_back(self, ledger: Ledger) -> None:
+        """Also where whoever takes it back was held up, and still believes that there is time."""
+        work = Work(ledger)
+        wait(ledger, "m1")
+        held = work.claim("ann", ("faces",), NOON, LEASE)
+        assert held is not None
+        done = work.answer("ann", held.lease_id, ALLOW, NOON, GRACE, {})
+        assert len(work.due(NOON + GRACE)) == 1
+        with pytest.raises(Refused, match="too late"):
+            work.undo("ann", done.answer_id, NOON + GRACE / 2, LEASE)
+        assert len(work.due(NOON + GRACE)) == 1
+
+    def test_taking_back_takes_nothing_from_others(self, ledger: Ledger) -> None:
+        """A case that somebody else holds by now stays theirs; a dispute whose last word is taken back stays one."""
+        work, people = Work(ledger), {"faces": 2}
+        task = wait(ledger, "m1")
+        held = work.claim("ann", ("faces",), NOON, LEASE)
+        assert held is not None
+        done = work.answer("ann", held.lease_id, ALLOW, NOON, GRACE, people)
+        bobs = work.claim("bob", ("faces",), NOON, LEASE)
+        assert bobs is not None
+        with pytest.raises(Refused, match="Somebody else"):
+            work.undo("ann", done.answer_id, NOON, LEASE)
+        work.answer("bob", bobs.lease_id, Answer(Action.LIMIT, "w"), NOON + GRACE, GRACE, people)
+        leads = work.claim("lead", ("faces",), NOON + GRACE, LEASE, lead=True)
+        assert leads is not None
+        last = work.answer("lead", leads.lease_id, ALLOW, NOON + 2 * GRACE, GRACE, people)
+        again = work.undo("lead", last.answer_id, NOON + 2 * GRACE, LEASE)
+        work.release("lead", again.lease_id)
+        assert work.claim("cy", ("faces",), NOON, LEASE) is None
+        assert one(work.claim("lead", ("faces",), NOON, LEASE, lead=True)) == task
+
+    def test_copies_in_another_queue_are_another_case(self, ledger: Ledger) -> None:
+        """What was moved away from its copies is not pulled into the hands of who may not see that queue."""
+        work = Work(ledger)
+        ids = [wait(ledger, name, sha256="cd" * 32) for name in ("m1", "m2")]
+        gather_once(work, Cases())
+        work.escalate((ids[1],), "triage")
+        assert one(work.claim("ann", ("faces",), NOON, LEASE)) == ids[0]
+        moved = work.claim("bob", ("triage",), NOON, LEASE)
+        assert one(moved) == ids[1]
+        assert moved is not None
+        assert moved.tasks[0].queue == "triage"
+        found = work.task(ids[1])
+        assert found is not None
+        assert found[0].queue == "triage"
+
+    def test_one_person_has_one_case(self, ledger: Ledger) -> None:
+        """However many windows ask at the same time, golden tasks among them."""
+        work, golden = Work(ledger), Golden(ledger)
+        desk = Desk(work, golden, LEASE, GRACE)
+        known = wait(ledger, "known")
+        held = work.claim("somebody", ("faces",), NOON, LEASE)
+        assert held is not None
+        ledger.record_review(reviewed(held.tasks[0], reviewer="somebody"))
+        for i in range(10):
+            wait(ledger, f"m{i}", starts=i)
+        for share in (0.0, 0.5):
+            got: list[UUID] = []
+            trouble: list[BaseException] = []
+
+            def window(share: float = share, got: list[UUID] = got, trouble: list[BaseException] = trouble) -> None:
+                try:
+                    got.append(one(desk.claim("ann", ("faces",), NOON, lead=False, golden={"faces": share})))
+                except BaseException as error:
+                    trouble.append(error)
+                    raise
+
+            windows = [threading.Thread(target=window) for _ in range(8)]
+            for each in windows:
+                each.start()
+            for each in windows:
+                each.join()
+            assert trouble == []
+            assert len(set(got)) == 1
+            if share == 0.0:
+                mine = desk.holding("ann", NOON)
+                assert mine is not None
+                desk.answer("ann", mine.lease_id, ALLOW, NOON, {})
+                golden.add(known, Action.REMOVE, "lead", NOON)
+        assert got[0] == known
+
+    def test_golden_tasks_give_way(self, ledger: Ledger) -> None:
+        """Who asks for a very task, or takes an answer back, holds that one; a golden one is never late, and one that
+        ran out may come again."""
+        work, golden = Work(ledger), Golden(ledger)
+        desk = Desk(work, golden, LEASE, GRACE)
+        known = wait(ledger, "known")
+        held = work.claim("somebody", ("faces",), NOON, LEASE)
+        assert held is not None
+        ledger.record_review(reviewed(held.tasks[0], reviewer="somebody"))
+        golden.add(known, Action.REMOVE, "lead", NOON)
+        task = wait(ledger, "m1")
+        always, later = {"faces": 1.0}, NOON + timedelta(days=3)
+        case = desk.claim("ann", ("faces",), later, lead=False, golden=always)
+        assert case is not None
+        assert one(case) == known
+        assert case.tasks[0].deadline - later == timedelta(hours=4)
+        wanted = desk.claim_task("ann", task, later, lead=False)
+        assert desk.holding("ann", later) == wanted
+        done = desk.answer("ann", wanted.lease_id, ALLOW, later, {})
+        assert one(desk.claim("ann", ("faces",), later, lead=False, golden=always)) == known
+        back = desk.undo("ann", done.answer_id, later)
+        assert desk.holding("ann", later) == back
+        desk.release("ann", back.lease_id)
+        assert one(desk.claim("ann", ("faces",), later, lead=False, golden=always)) == known
+        ended = later + LEASE
+        again = desk.claim("ann", ("faces",), ended, lead=False, golden=always)
+        assert one(again) == known
+        assert again is not None
+        desk.first("ann", again.lease_id, Action.ALLOW, ended)
+        desk.first("ann", again.lease_id, Action.REMOVE, ended)
+        mine = desk.holding("ann", ended)
+        assert mine is not None
+        assert mine.first is Action.ALLOW
+        assert desk.escalate("ann", (known,), "triage", ended) == 1
+        assert desk.holding("ann", ended) is None
+
+    def test_what_is_done_is_logged_with_it(self, ledger: Ledger) -> None:
+        """An answer and its entry are one transaction, a golden one's too; what was refused leaves none."""
+        work = Work(ledger)
+        wait(ledger, "m1")
+        held = work.claim("ann", ("faces",), NOON, LEASE)
+        assert held is not None
+        done = work.answer("ann", held.lease_id, ALLOW, NOON, GRACE, {})
+        again = work.undo("ann", done.answer_id, NOON, LEASE)
+        work.skip("ann", again.lease_id, "why", NOON, AWAY)
+        with pytest.raises(Refused):
+            work.answer("ann", again.lease_id, ALLOW, NOON, GRACE, {})
+        assert [(entry.actor, entry.verb) for entry in work.log_entries()] == [
+            ("ann", "answered"),
+            ("ann", "took back"),
+            ("ann", "skipped"),
+        ]
+
     def test_what_a_queue_looks_like(self, ledger: Ledger) -> None:
         """Depth, lateness, who holds what, and how long there is."""
         work = Work(ledger)
@@ -364,6 +564,12 @@ class WorkPromises:
         for easy in ("short", "aaaaaaaaaaaaaaa", "xx-ann-likes-tea", "my-password-2026"):
             with pytest.raises(ConfigError):
                 choose_password(people, "ann", easy)
+        token = people.open_session(ann, NOON, NOON + AWAY)
+        make_account(people, ann, NOON)
+        assert people.session(token, NOON) is None
+        token = people.open_session(ann, NOON, NOON + AWAY)
+        assert (people.end_sessions("ann"), people.session(token, NOON)) == (1, None)
+        secret = people.open_session(ann, NOON, NOON + AWAY)
         choose_password(people, "ann", "seven green kettles")
         assert people.session(secret, NOON) is None
         assert sign_in(people, "ann", password) is None

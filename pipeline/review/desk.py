@@ -31,9 +31,12 @@ class Desk:
         if held is not None:
             return held
         shares = {queue: golden[queue] for queue in queues if golden.get(queue)}
-        due = self.golden.due(who, shares) if shares else ()
-        if due and (known := self.golden.claim(who, due, now, self.lease)) is not None:
-            return known
+        if shares:
+            due = self.golden.due(who, shares)
+            known = self.golden.claim(who, due, now, self.lease) if due else None
+            # Another window of the same person may have taken one meanwhile.
+            if (known := known or self.golden.holding(who, now)) is not None:
+                return known
         return self.work.claim(who, queues, now, self.lease, lead=lead)
 
     def claim_task(self, who: str, task_id: UUID, now: datetime, *, lead: bool) -> Held:
