@@ -21,9 +21,6 @@ class Kind(StrEnum):
     BROKEN = "broken"
 
 
-FIRST_KINDS = tuple(kind for kind in Kind if kind is not Kind.REUPLOAD)
-"""Kinds of which files are made; a re-upload is a file that was offered before."""
-
 DEFAULT = "image=78,short-video=5,long-video=1,audio=4,reupload=10,broken=2"
 """An assumption about a platform with mostly pictures, not a measurement of one: give your own."""
 
@@ -67,17 +64,20 @@ def parse(text: str) -> Mix:
             raise ConfigError(f"mix: {name} is there twice")
         weights[Kind(name)] = weight
     wanted = {kind: weight for kind, weight in weights.items() if weight > 0}
-    if not wanted.keys() & set(FIRST_KINDS):
-        raise ConfigError("mix: nothing but re-uploads, of which none can be the first")
+    if not wanted:
+        raise ConfigError("mix: nothing is offered")
+    if Kind.REUPLOAD in wanted and not wanted.keys() - {Kind.REUPLOAD, Kind.BROKEN}:
+        raise ConfigError("mix: re-uploads, and nothing readable that they could repeat")
     return Mix(wanted)
 
 
 def planned(mix: Mix, count: int, seed: int) -> tuple[Planned, ...]:
     """The same for the same seed. Shares are kept as closely as whole numbers can, in a mixed order; a re-upload
-    repeats any earlier readable upload, or is the first of its kind where there is none yet."""
+    repeats any earlier readable upload; where so few are planned that there is none, it is one."""
     rng = random.Random(seed)  # noqa: S311 (an order, no secret)
     kinds = list(_in_shares(mix, count))
     rng.shuffle(kinds)
+    _let_one_be_first(kinds)
     readable = [kind for kind in mix.weights if kind not in (Kind.REUPLOAD, Kind.BROKEN)]
     stand_in = readable[0] if readable else Kind.BROKEN
     numbers = dict.fromkeys(Kind, 0)
@@ -95,6 +95,14 @@ def planned(mix: Mix, count: int, seed: int) -> tuple[Planned, ...]:
         if kind is not Kind.BROKEN:
             repeatable.append(position)
     return tuple(found)
+
+
+def _let_one_be_first(kinds: list[Kind]) -> None:
+    """Something to repeat before the first re-upload: the two change places."""
+    first = next((n for n, kind in enumerate(kinds) if kind is Kind.REUPLOAD), None)
+    other = next((n for n, kind in enumerate(kinds) if kind not in (Kind.REUPLOAD, Kind.BROKEN)), None)
+    if first is not None and other is not None and first < other:
+        kinds[first], kinds[other] = kinds[other], kinds[first]
 
 
 def _in_shares(mix: Mix, count: int) -> Iterator[Kind]:
