@@ -181,7 +181,7 @@ class MigrationPromises:
 
     def test_steps_that_are_not_there_are_refused(self, ledger: Ledger) -> None:
         """Forward is not back, and a revision that nobody made is no revision; nothing is changed."""
-        for revision in (SCHEMA, "9999", "0000", "base"):
+        for revision in (SCHEMA, "9999", "0000", "base", "-1", ""):
             with pytest.raises(ConfigError):
                 ledger.go_back(revision)
         assert schema(ledger) == SCHEMA

@@ -165,8 +165,8 @@ class Ledger:
             if self._postgres:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             found = _schema_of(connection)
-            if not revision < found:
-                raise ConfigError(f"the schema is {found or 'missing'}: {revision} is not before it")
+            if not (revision.isdigit() and revision < found):
+                raise ConfigError(f"the schema is {found or 'missing'}: {revision!r} is no step before it")
             if found > SCHEMA:
                 raise ConfigError(f"the schema is {found}, and only a release that knows it can take it back")
             if revision < _OUTBOX_SINCE <= found:
