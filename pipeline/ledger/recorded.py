@@ -28,6 +28,7 @@ from pipeline.events.values import (
 )
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.tables import decisions, reviews, tasks
+from pipeline.ledger.work_tables import looks
 
 # What follows are events without their heavy parts. A field that is left out keeps its type and its default, and gets a
 # name that no record has: the decoder then steps over what is stored, which is most of a record's bytes.
@@ -105,12 +106,14 @@ class Span(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One review, for what work costs: who answered, when the task came, when it was answered."""
+    """One review, for what work costs: who answered, when the task came, when it was answered. `seconds`: that people
+    held the case, all of them together, where the console gave it out."""
 
     reviewer_id: str
     queue: str
     requested_at: Timestamp
     decided_at: Timestamp
+    seconds: int | None = None
 
 
 _decided = msgspec.json.Decoder(LeanDecided)
@@ -156,9 +159,10 @@ class Records(Ledger):
 
     def answers(self, whole: Span) -> Iterator[Answer]:
         """Reviews that were given in this time, each reviewer's in order."""
-        r, t = reviews.c, tasks.c
+        r, t, look = reviews.c, tasks.c, looks.c
+        held = select(func.sum(look.seconds)).where(look.task_id == t.task_id, look.undone_at.is_(None))
         query = (
-            select(r.reviewer_id, t.queue, t.requested_at, r.decided_at)
+            select(r.reviewer_id, t.queue, t.requested_at, r.decided_at, held.scalar_subquery())
             .select_from(reviews.join(tasks, r.task_id == t.task_id))
             .where(r.decided_at >= whole.since, r.decided_at < whole.until)
             .order_by(r.reviewer_id, r.decided_at, r.task_id)

@@ -35,9 +35,9 @@ class Handling(msgspec.Struct, frozen=True):
 
 
 def handling(answers: Iterable[Answer]) -> dict[str, Handling]:
-    """Per queue the mean time from when a person could begin (the task was there, and their last answer given) to the
-    answer. From the task's arrival alone it would be mostly waiting. A person's first answer in the time looked at, and
-    what follows a pause, say nothing.
+    """Per queue the mean time that a case was held in the console; of answers that came another way, from when a person
+    could begin (the task was there, and their last answer given) to the answer. From the task's arrival alone it would
+    be mostly waiting. A person's first answer in the time looked at, and what follows a pause, then say nothing.
 
     Args:
         answers: each person's in the order in which they were given.
@@ -45,17 +45,25 @@ def handling(answers: Iterable[Answer]) -> dict[str, Handling]:
     spent: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])
     last: tuple[str, datetime] | None = None
     for each in answers:
-        if last is not None and last[0] == each.reviewer_id:
-            took = each.decided_at - max(last[1], each.requested_at)
-            if timedelta(0) < took <= PAUSE:
-                spent[each.queue][0] += 1
-                spent[each.queue][1] += took.total_seconds()
+        took = _took(each, last)
+        if took is not None:
+            spent[each.queue][0] += 1
+            spent[each.queue][1] += took
         last = (each.reviewer_id, each.decided_at)
     return {
         queue: Handling(round(seconds / count, 1), Source.MEASURED, int(count))
         for queue, (count, seconds) in sorted(spent.items())
         if count >= ENOUGH
     }
+
+
+def _took(each: Answer, last: tuple[str, datetime] | None) -> float | None:
+    if each.seconds is not None:
+        return each.seconds or None  # 0: a lead decided many at once
+    if last is None or last[0] != each.reviewer_id:
+        return None
+    took = each.decided_at - max(last[1], each.requested_at)
+    return took.total_seconds() if timedelta(0) < took <= PAUSE else None
 
 
 def cost(queue: str, measured: Mapping[str, Handling], *policies: Policy | None) -> Handling:

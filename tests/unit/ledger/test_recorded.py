@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -14,7 +15,9 @@ from pipeline.events import MediaDecided
 from pipeline.events.codec import encode
 from pipeline.events.values import Action
 from pipeline.ledger.recorded import LeanDecided, Records, Span
+from pipeline.ledger.work import Work
 from pipeline.policy.case import case_of
+from pipeline.review.port import Answer as Given
 from tests import strategies
 from tests.records import NOON, decided, reviewed, routed
 
@@ -108,3 +111,23 @@ def test_the_verdict_comes_with_the_record(records: Records) -> None:
     assert records.verdict("m1", 2) is None
     (answer,) = records.answers(DAY)
     assert (answer.reviewer_id, answer.queue, answer.decided_at) == ("r1", "faces", NOON + HOUR)
+
+
+def test_answers_know_how_long_the_console_gave_the_case(records: Records) -> None:
+    """What was taken back does not count; what was answered elsewhere has no such figure."""
+    put(records, "m1", HOUR * 0, review="faces")
+    event = decided("m2", review="faces")
+    task, outcome = routed(event)
+    assert task is not None
+    records.record_decision(event, task, outcome)
+    work = Work(records)
+
+    def answered(begun: timedelta, took: timedelta) -> UUID:
+        held = work.claim_task("r2", task.task_id, NOON + begun, HOUR)
+        return work.answer("r2", held.lease_id, Given(Action.ALLOW), NOON + begun + took, 10 * HOUR, {}).answer_id
+
+    first = answered(timedelta(0), timedelta(seconds=300))
+    work.undo("r2", first, NOON + timedelta(seconds=301), HOUR)
+    answered(timedelta(seconds=301), timedelta(seconds=40))
+    records.record_review(reviewed(task))
+    assert sorted((answer.seconds or 0) for answer in records.answers(DAY)) == [0, 40]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipeline.ledger.recorded import Answer
 from pipeline.policy.file import load
-from pipeline.policy.workload import ENOUGH, PAUSE, Source, cost, handling
+from pipeline.policy.workload import ENOUGH, PAUSE, Handling, Source, cost, handling
 
 NINE = datetime(2026, 1, 1, 9, tzinfo=UTC)
 
@@ -30,6 +30,14 @@ def test_a_person_who_waits_for_work_handles_nothing() -> None:
         Answer("r", "faces", NINE + timedelta(minutes=20 * i), NINE + timedelta(minutes=20 * i + 1)) for i in range(40)
     ]
     assert handling(came)["faces"].seconds == 60
+
+
+def test_what_the_console_measured_needs_no_guess() -> None:
+    """The time that a case was held counts, a person's first answer included."""
+    held = [answer._replace(seconds=45) for answer in answers(timedelta(minutes=2), ENOUGH)]
+    assert handling(held)["faces"] == Handling(45, Source.MEASURED, ENOUGH)
+    at_once = [answer._replace(seconds=0) for answer in held]
+    assert handling([*held, *at_once])["faces"].reviews == ENOUGH
 
 
 def test_pauses_and_first_answers_say_nothing() -> None:
