@@ -60,6 +60,7 @@ _PROBLEMS = {
     403: {"model": Problem, "description": "not allowed"},
     404: {"model": Problem, "description": "there is no such thing, or it is not yours to see"},
     409: {"model": Problem, "description": "somebody was faster, or the lease has ended"},
+    413: {"model": Problem, "description": "the body is larger than anything that is taken here"},
     422: {"model": Problem, "description": "it does not fit what is described here, or the policy"},
     429: {"model": Problem, "description": "too many requests"},
     503: {"model": Problem, "description": "the database is busy or away"},
