@@ -150,6 +150,12 @@ def test_statements_of_reasons_can_be_made_of_every_harm() -> None:
     assert check_harms(POLICY.harms) == []
 
 
+def test_what_is_published_word_for_word_has_no_notes_for_counsel() -> None:
+    """Statements cite `rule_text` to the public, and notices say `what` to uploaders."""
+    for harm in POLICY.harms.values():
+        assert "counsel" not in f"{harm.what} {harm.rule_text}".lower()
+
+
 def test_nothing_is_removed_by_default() -> None:
     """The shipped policy asks people; who vouches for a bank may let it remove."""
     assert [rule.name for rule in POLICY.rules if rule.action == "remove"] == []
