@@ -55,6 +55,11 @@ class _Named:
     labels: Mapping[str, str]
     points: tuple[tuple[float, float], ...]
 
+    @property
+    def known(self) -> list[float]:
+        """The values without the gaps, the last one last."""
+        return [value for _, value in self.points if math.isfinite(value)]
+
 
 def draw(board: Board, ask: Ask, path: Path) -> None:
     """Write the picture of one dashboard. `ask`: a query's series over the span that is shown."""
@@ -78,7 +83,7 @@ def draw(board: Board, ask: Ask, path: Path) -> None:
     figure.savefig(drawn, dpi=80)
     plt.close(figure)
     with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(96).save(path, optimize=True)
+        picture.convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def _laid_out(board: Board) -> list[list[Panel]]:
@@ -100,8 +105,9 @@ def _named(panel: Panel, ask: Ask) -> list[_Named]:
         for series in ask(query.expr):
             labels = series.labels
             name = re.sub(r"\{\{(\w+)\}\}", lambda match, of=labels: of.get(match[1], ""), query.legend)
-            points = tuple(point for point in series.points if math.isfinite(point[1]))
-            if points:
+            # Where there is no number the line has a gap.
+            points = tuple((at, value if math.isfinite(value) else math.nan) for at, value in series.points)
+            if any(math.isfinite(value) for _, value in points):
                 found.append(_Named(name, labels, points))
     return found
 
@@ -145,11 +151,11 @@ def _axis(axes: Any, panel: Panel) -> None:
 def _lines(axes: Any, panel: Panel, series: list[_Named]) -> None:
     _minutes(axes)
     # Those that say most come first: many models and queues share a panel.
-    ranked = sorted(series, key=lambda each: -max(abs(value) for _, value in each.points))
+    ranked = sorted(series, key=lambda each: -max(map(abs, each.known)))
     for number, each in enumerate(ranked):
         label = each.name[:_LONG] if number < _MOST_LINES else None
         axes.plot(*zip(*each.points, strict=True), linewidth=1.2, label=label)
-    highest = max(value for each in series for _, value in each.points)
+    highest = max(max(each.known) for each in series)
     if panel.limit is not None and panel.limit <= 2 * highest:  # a limit far away would press the lines flat
         axes.axhline(panel.limit, color="#cf222e", linewidth=0.9, linestyle="--")
     _axis(axes, panel)
@@ -159,7 +165,7 @@ def _lines(axes: Any, panel: Panel, series: list[_Named]) -> None:
 def _stacked(axes: Any, panel: Panel, series: list[_Named]) -> None:
     _minutes(axes)
     moments = sorted({at for each in series for at, _ in each.points})
-    values = [[dict(each.points).get(at, 0.0) for at in moments] for each in series]
+    values = np.nan_to_num([[dict(each.points).get(at, 0.0) for at in moments] for each in series])
     axes.stackplot(moments, values, labels=[each.name[:_LONG] for each in series], alpha=0.75)
     _axis(axes, panel)
     axes.legend(fontsize=5.5, loc="upper left", frameon=False)
@@ -168,7 +174,7 @@ def _stacked(axes: Any, panel: Panel, series: list[_Named]) -> None:
 def _numbers(axes: Any, panel: Panel, series: list[_Named]) -> None:
     axes.axis("off")
     for number, each in enumerate(series[:4]):
-        last = each.points[-1][1]
+        last = each.known[-1]
         bad = panel.limit is not None and (last < panel.limit if panel.below else last >= panel.limit)
         y = 1 - (number + 0.6) / max(1, min(4, len(series)))
         axes.text(0.0, y, _value(last, panel.unit), fontsize=15 if len(series) < 3 else 11, va="center",
@@ -177,8 +183,8 @@ def _numbers(axes: Any, panel: Panel, series: list[_Named]) -> None:
 
 
 def _bars(axes: Any, panel: Panel, series: list[_Named]) -> None:
-    ranked = sorted(series, key=lambda each: -each.points[-1][1])[:_MOST_BARS]
-    names, values = [each.name[:_LONG] for each in ranked], [each.points[-1][1] for each in ranked]
+    ranked = sorted(series, key=lambda each: -each.known[-1])[:_MOST_BARS]
+    names, values = [each.name[:_LONG] for each in ranked], [each.known[-1] for each in ranked]
     axes.barh(range(len(values)), values, color="#54aeff")
     axes.set_yticks([])
     axes.invert_yaxis()
@@ -190,7 +196,7 @@ def _heat(axes: Any, _: Panel, series: list[_Named]) -> None:
     """Cumulative buckets, taken apart."""
     ordered = sorted(series, key=lambda each: float(each.labels["le"].replace("+Inf", "inf")))
     moments = sorted({at for each in ordered for at, _ in each.points})
-    upto = np.array([[dict(each.points).get(at, 0.0) for at in moments] for each in ordered])
+    upto = np.nan_to_num([[dict(each.points).get(at, 0.0) for at in moments] for each in ordered])
     counts = np.diff(upto, axis=0, prepend=0.0).clip(min=0)
     axes.pcolormesh(moments, range(len(ordered)), counts, cmap="Blues", shading="nearest")
     _minutes(axes)

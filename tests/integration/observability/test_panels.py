@@ -175,13 +175,13 @@ class Load:
         photo = next(p for p in sample_photographs(self.home, REPOSITORY / "models") if p.name == "astronaut")
         with Image.open(photo.path) as image:
             write_jpeg(self.media / "portrait.jpg", np.asarray(image.convert("RGB"), np.uint8))
-        first = self.upload("portrait.jpg")
-        until(lambda: self.ledger.outcome(first) is not None, "the portrait's outcome")
         names = []
         for number in range(ROUNDS):
             write_jpeg(self.media / f"rendered-{number}.jpg", rendered(number))
             (self.media / f"broken-{number}.jpg").write_bytes(b"\xff\xd8 not a picture")
             names += ["portrait.jpg", f"rendered-{number}.jpg", f"broken-{number}.jpg"]
+        first = self.upload("portrait.jpg")
+        until(lambda: self.ledger.outcome(first) is not None, "the portrait's outcome")
         sent = []
         for name in names:
             sent.append(self.upload(name))
