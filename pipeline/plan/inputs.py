@@ -16,9 +16,11 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Known(StrEnum):
-    """How a figure is known. A result is as good as the worst of what it was made from."""
+    """How a figure is known. `simulated`: computed from measured costs, beyond what was tried. A result is as good as
+    the worst of what it was made from."""
 
     MEASURED = "measured"
+    SIMULATED = "simulated"
     ESTIMATED = "estimated"
 
 

@@ -67,7 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def make_plan(inputs: Inputs, costs: Costs, tell: Tell = lambda *_: None, seed: int = 1) -> Plan:
-    """What the demand takes.
+    """What the demand takes. Every simulation draws the same uploads, so that hours differ by their rates alone.
 
     Raises:
         ConfigError: a kind of the mix was not measured, or the objective cannot be kept at any rate.
@@ -159,7 +159,7 @@ def _hour(hour: int, rate: float, each: float, inputs: Inputs, costs: Costs, cel
     if rate <= 0:
         return Hour(hour, rate, workers, 0.0, 0.0, 0.0, 0.0, 0.0, reviewers)
     seen: Simulated = simulate(
-        cell, costs.kinds, inputs.demand.shares, rate * cell.workers / workers, uploads=_UPLOADS, seed=seed + 1 + hour
+        cell, costs.kinds, inputs.demand.shares, rate * cell.workers / workers, uploads=_UPLOADS, seed=seed
     )
     return Hour(
         hour, rate, workers, seen.busy, seen.p50, seen.p95, seen.p99, seen.within(inputs.objective.share), reviewers
@@ -181,7 +181,7 @@ def _items(
         + (1 - inputs.demand.duplicates) * database.rows_per_content.value
         + tasks * database.rows_per_task.value
     )
-    known = Known.ESTIMATED if shape.gpu_speed else costs.known
+    known = Known.SIMULATED if costs.known is Known.MEASURED and shape.gpu_speed is None else Known.ESTIMATED
     worst = min(hours, key=lambda hour: (-hour.p95, hour.hour))
     busiest = max(hours, key=lambda hour: hour.rate)
     wire = sum(costs.bytes.get(name, 0.0) for name in (UPLOADED, DECIDED, ENFORCED))
@@ -191,12 +191,12 @@ def _items(
     paid = sum(hour.reviewers for hour in hours) / review.at_work.value
     return (
         Item("uploads at the peak", peak, "/s", Known.ESTIMATED, "the busiest hour of the curve"),
-        Item("workers", workers, "", known, f"of {shape.cores} cores; simulated, with the headroom"),
+        Item("workers", workers, "", known, f"of {shape.cores} cores, with the headroom"),
         Item("worker cores", workers * shape.cores, "", known, "inference included where there is no GPU"),
         Item("GPUs", gpus, "", Known.ESTIMATED, shape.gpu_speed.how if shape.gpu_speed else "none wanted"),
-        Item("p50", busiest.p50, "s", known, "at the peak, simulated"),
-        Item("p95", busiest.p95, "s", known, "at the peak, simulated"),
-        Item("p99", busiest.p99, "s", known, "at the peak, simulated"),
+        Item("p50", busiest.p50, "s", known, "at the peak"),
+        Item("p95", busiest.p95, "s", known, "at the peak"),
+        Item("p99", busiest.p99, "s", known, "at the peak"),
         Item("worst p95 of a day", worst.p95, "s", known, f"hour {worst.hour}, workers scaled to each hour"),
         Item("partitions", partitions, "", known, f"{PARTITIONS_PER_WORKER} a worker"),
         Item(
