@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
 
+import msgspec
 import pytest
 
 from pipeline.events import MediaDecided
-from pipeline.events.values import Action
+from pipeline.events.values import Action, RequestKind
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.statements import Outbox
 from pipeline.route import route
 from pipeline.settle import settle
 from pipeline.statements.drafts import drafts
 from pipeline.statements.rows import StatementState
-from tests.restricted import HARMS, NOON, answer, hit, restricted
+from tests.restricted import HARMS, NOON, REQUEST, answer, hit, restricted
 
 LATER = NOON + timedelta(hours=5)
 
@@ -106,6 +107,17 @@ class StatementPromises:
                                       (4, Action.LIMIT, 2)):  # fmt: skip
             record(reporting, restricted(action, round_=round_))
             assert len(Outbox(reporting).entries()) == count
+
+    def test_an_appeal_adds_nothing_until_something_changes(self, reporting: Ledger) -> None:
+        """It is opened, and another person removes what was limited: that is reported, on the ground of then."""
+        record(reporting, restricted(Action.LIMIT))
+        appeal = msgspec.structs.replace(REQUEST, kind=RequestKind.APPEAL)
+        opened = restricted(Action.LIMIT, round_=2, review=True, request=appeal)
+        record(reporting, opened)
+        assert len(Outbox(reporting).entries()) == 1
+        review(reporting, opened, Action.REMOVE)
+        _, removed = Outbox(reporting).entries()
+        assert json.loads(removed.body)["source_type"] == "SOURCE_VOLUNTARY"
 
     def test_a_round_that_comes_too_late_is_not_reported(self, reporting: Ledger) -> None:
         """It never applied."""
