@@ -84,7 +84,7 @@ async def original(request: Request, person: SeesCases, task_id: UUID, token: st
         finally:
             await opened.__aexit__(None, None, None)
 
-    partial = "range" in request.headers
+    partial = _one(request.headers.get("range")) is not None
     headers = MEDIA_HEADERS | {"Accept-Ranges": "bytes", "Content-Length": str(end - start + 1)}
     if partial:
         headers["Content-Range"] = f"bytes {start}-{end}/{media.size}"
@@ -206,12 +206,20 @@ def _box(text: str) -> Box:
     return Box(x0=x0, y0=y0, x1=x1, y1=y1)
 
 
+def _one(header: str | None) -> tuple[str, str] | None:
+    """First and last as they stand; None for what is to be read as if there were no such header."""
+    found = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", (header or "").strip())
+    if found is None or found[0] == "bytes=-" or (found[1] and found[2] and int(found[2]) < int(found[1])):
+        return None
+    return found[1], found[2]
+
+
 def _range(header: str | None, size: int) -> tuple[int, int] | None:
     """First and last byte (RFC 9110, §14): one range; several, or nonsense, mean the whole; None: not satisfiable."""
-    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", (header or "").strip())
-    if found is None or found[0] == "bytes=-":
+    found = _one(header)
+    if found is None:
         return (0, size - 1) if size else None
-    first, last = found[1], found[2]
+    first, last = found
     if not first:
         start, end = max(0, size - int(last)), size - 1
     else:

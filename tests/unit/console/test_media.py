@@ -8,7 +8,7 @@ import pytest
 from fastapi import HTTPException
 
 from pipeline.console import renditions
-from pipeline.console.media import _box, _range
+from pipeline.console.media import _box, _one, _range
 from pipeline.decode.port import Audio
 from pipeline.events.values import Box
 
@@ -29,6 +29,7 @@ GREY = np.full((60, 100, 3), 128, np.uint8)
         ("bytes=0-", 0, None),
         ("bytes=0-1,4-5", 10, (0, 9)),
         ("bytes=-", 10, (0, 9)),
+        ("bytes=5-2", 10, (0, 9)),
         ("items=0-1", 10, (0, 9)),
         ("bytes=" + "9" * 30 + "-", 10, (0, 9)),
     ],
@@ -37,6 +38,13 @@ def test_one_range_is_served(header: str | None, size: int, found: tuple[int, in
     """RFC 9110, §14: the end is cut to what there is, a suffix counts from the end, what begins after the end cannot be
     had; several, and what is no range, mean the whole."""
     assert _range(header, size) == found
+
+
+def test_only_a_range_is_answered_as_a_part() -> None:
+    """What is ignored is answered as a whole, with 200; `bytes=0-` is a range, which players insist on."""
+    assert _one("bytes=0-") == ("0", "")
+    for ignored in (None, "", "bytes=0-1,4-5", "bytes=5-2", "items=0-1", "bytes=-"):
+        assert _one(ignored) is None
 
 
 def test_places_lie_within_the_frame() -> None:
