@@ -172,8 +172,8 @@ def queue_views(parts: Parts, person: Person) -> list[QueueView]:
     now, policy = parts.clock(), parts.policy()
     workers = parts.work.at_work(now)
     found = []
-    for name in person.among(policy.queues):
-        queue, state = policy.queues[name], parts.work.queue_state(name, now)
+    for name, state in parts.work.queue_states(person.among(policy.queues), now).items():
+        queue = policy.queues[name]
         measured = parts.work.handling_seconds(name, now - _LATELY)
         handling = measured[2] if measured else length(queue.handling).total_seconds()
         here = sorted({who for who, where, _, _ in workers if where == name})

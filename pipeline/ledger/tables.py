@@ -133,6 +133,7 @@ tasks = Table(
     UniqueConstraint("media_id", "round"),
     ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),
     Index(None, "state", "queue", "start_by", "priority"),
+    Index(None, "state", "queue", "deadline", "requested_at"),
 )
 
 outcomes = Table(

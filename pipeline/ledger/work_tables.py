@@ -30,6 +30,8 @@ work = Table(
     Index(None, "case_id"),
     Index(None, "leased_by"),
     Index(None, "lease_id"),
+    Index(None, "leased_until"),
+    Index(None, "held_until"),
 )
 
 skips = Table(
@@ -48,6 +50,7 @@ looks = Table(
     Column("answer_id", Uuid, primary_key=True),
     Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
     Column("reviewer_id", Text, nullable=False),
+    Column("queue", Text, nullable=False, comment="where it was answered"),
     Column("action", Text, nullable=False),
     Column("first_action", Text, comment="what was said before the scores were seen"),
     Column("at", Utc, nullable=False),
@@ -56,6 +59,7 @@ looks = Table(
     Column("undone_at", Utc),
     Index(None, "task_id"),
     Index(None, "reviewer_id", "at"),
+    Index(None, "queue", "at"),
 )
 
 outbox = Table(

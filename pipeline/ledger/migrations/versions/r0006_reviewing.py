@@ -10,6 +10,9 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    op.create_index(
+        "ix_tasks_state_queue_deadline_requested_at", "tasks", ["state", "queue", "deadline", "requested_at"]
+    )
     op.create_index("ix_uploads_uploader_id", "uploads", ["uploader_id"])
     op.create_index("ix_reviews_media_id", "reviews", ["media_id"])
     op.create_index("ix_reviews_decided_at", "reviews", ["decided_at"])
@@ -31,6 +34,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_work_case_id", "work", ["case_id"])
     op.create_index("ix_work_lease_id", "work", ["lease_id"])
+    op.create_index("ix_work_leased_until", "work", ["leased_until"])
+    op.create_index("ix_work_held_until", "work", ["held_until"])
     op.create_index("ix_work_leased_by", "work", ["leased_by"])
     op.create_table(
         "skips",
@@ -47,6 +52,7 @@ def upgrade() -> None:
         sa.Column("answer_id", sa.Uuid, nullable=False),
         sa.Column("task_id", sa.Uuid, nullable=False),
         sa.Column("reviewer_id", sa.Text, nullable=False),
+        sa.Column("queue", sa.Text, nullable=False, comment="where it was answered"),
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("first_action", sa.Text, comment="what was said before the scores were seen"),
         sa.Column("at", MOMENT, nullable=False),
@@ -57,6 +63,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["task_id"], ["tasks.task_id"], name="fk_looks_tasks"),
     )
     op.create_index("ix_looks_reviewer_id_at", "looks", ["reviewer_id", "at"])
+    op.create_index("ix_looks_queue_at", "looks", ["queue", "at"])
     op.create_index("ix_looks_task_id", "looks", ["task_id"])
     op.create_table(
         "outbox",
@@ -161,6 +168,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_tasks_state_queue_deadline_requested_at", "tasks")
     op.drop_index("ix_reviews_decided_at", "reviews")
     op.drop_index("ix_reviews_media_id", "reviews")
     op.drop_index("ix_uploads_uploader_id", "uploads")
