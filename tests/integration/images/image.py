@@ -1,0 +1,130 @@
+"""Images without a daemon: buildah builds them, and what they hold runs as a cluster would run it.
+
+That is: as the image's user, without capabilities, on a root that cannot be written, with a home and a /tmp in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+_CONFINED = """
+set -eu
+mount --make-rprivate /
+mount --bind "$IMAGE" "$IMAGE"
+mount --rbind /dev "$IMAGE/dev"
+mount -t proc proc "$IMAGE/proc"
+mount -t tmpfs -o size=64m,mode=1777 tmpfs "$IMAGE/tmp"
+mount -t tmpfs -o size=256m,mode=0750,uid=10001,gid=10001 tmpfs "$IMAGE/var/lib/unmask"
+mount -o remount,bind,ro "$IMAGE"
+exec chroot "$IMAGE" /usr/bin/setpriv --reuid 10001 --regid 10001 --clear-groups --bounding-set=-all --inh-caps=-all \
+  --no-new-privs /usr/bin/env -i -C /var/lib/unmask "$@"
+"""
+
+
+def base(home: Path) -> Path:
+    """The files of a small Debian with Python, kept between runs."""
+    made = home / "images" / "base"
+    if not made.exists():
+        making = made.with_name(f".base-{os.getpid()}")
+        making.mkdir(parents=True)
+        packages = "--include=ca-certificates,python3,python3-venv"
+        subprocess.run(["debootstrap", "--variant=minbase", packages, "bookworm", str(making)], check=True)
+        making.rename(made)
+    return made
+
+
+def wheels(home: Path) -> Path:
+    """Every wheel that the images need, kept between runs and fetched again when the lock changes."""
+    folder = home / "images" / "wheels"
+    files = [ROOT / "docker" / "console.txt", ROOT / ".lock" / "bootstrap.txt"]
+    of = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    mark = folder / ".of"
+    if not mark.exists() or mark.read_text(encoding="utf-8").strip() != of:
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
+        for path in files:
+            subprocess.run([*fetch, "--require-hashes", "-r", str(path), "-d", str(folder)], check=True)
+        mark.write_text(of, encoding="utf-8")
+    return folder
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image whose files lie in `files`; `config` is what its makers said of it."""
+
+    files: Path
+    config: dict[str, Any]
+
+    @contextmanager
+    def running(self, *arguments: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """The entry point with these arguments, or the image's own; ended with SIGTERM unless it ended before."""
+        command = [*self.config["Entrypoint"], *(arguments or self.config["Cmd"])]
+        with log.open("wb") as out:
+            process = self._begin(command, env, out)
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    self.end(process)
+
+    def run(self, *command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+        """Any command in the image, confined, to its end."""
+        process = self._begin([*command], env or {}, subprocess.PIPE)
+        out, _ = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(command, process.returncode, out)
+
+    def end(self, process: subprocess.Popen[bytes], seconds: float = 60) -> int:
+        """SIGTERM to what runs in the image; its exit status."""
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
+        os.kill(int(children[0]), signal.SIGTERM)
+        return process.wait(seconds)
+
+    def _begin(self, command: list[str], env: dict[str, str], out: Any) -> subprocess.Popen[bytes]:
+        pairs = [*self.config["Env"], *(f"{name}={value}" for name, value in env.items())]
+        return subprocess.Popen(
+            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _CONFINED, "sh", *pairs, *command],
+            env={"PATH": os.environ["PATH"], "IMAGE": str(self.files)},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+
+
+class Builder:
+    """buildah with a store of its own in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._buildah = ["buildah", "--root", str(folder / "store"), "--runroot", str(folder / "run")]
+
+    def __call__(self, *arguments: str) -> str:
+        done = subprocess.run([*self._buildah, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout.strip()
+
+    def take(self, name: str, files: Path) -> None:
+        """Make an image of a folder."""
+        container = self("from", "scratch")
+        self("add", "--quiet", container, str(files), "/")
+        self("commit", "--quiet", "--rm", container, name)
+
+    def build(self, target: str, base_image: str, wheelhouse: Path) -> Image:
+        """Build a target of docker/Dockerfile from these wheels alone, and lay its files out."""
+        self(
+            *("build", "--isolation", "chroot", "--pull-never", "--layers", "--format", "docker", "--target", target),
+            *("--file", "docker/Dockerfile", "--ignorefile", "docker/Dockerfile.dockerignore"),
+            *("--build-arg", f"BASE={base_image}", "--build-arg", "WHEELS=/wheels"),
+            *("--volume", f"{wheelhouse}:/wheels:ro", "--tag", f"unmask-{target}", "."),
+        )
+        name = f"localhost/unmask-{target}"
+        config = json.loads(self("inspect", "--type", "image", name))["Docker"]["config"]
+        return Image(Path(self("mount", self("from", "--pull-never", name))), config)
