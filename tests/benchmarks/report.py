@@ -27,6 +27,7 @@ _TITLES = {
     "decode": "Decoding",
     "banks": "Banks of known content",
     "backtest": "Backtests of a policy",
+    "desk": "Reviewers at work",
     "throughput": "Throughput",
     "reuse": "Contents that were judged before",
     "memory": "Memory and the length of a video",

@@ -28,7 +28,7 @@ from tests.benchmarks.measured import Measured
 from tests.benchmarks.report import document, table
 
 REPOSITORY = Path(__file__).parents[2]
-NAMES = ("decode", "banks", "backtest", "throughput", "reuse", "memory", "plan")
+NAMES = ("decode", "banks", "backtest", "desk", "throughput", "reuse", "memory", "plan")
 _SHORT_UNITS = {"ratio": "×", "seconds": "s"}
 
 
@@ -53,7 +53,10 @@ def main() -> int:
         if "backtest" in arguments.only:
             tell("backtest")
             rows += _alone("backtest")
-        if set(arguments.only) - {"decode", "banks", "backtest"}:
+        if "desk" in arguments.only:
+            tell("desk")
+            rows += _alone("desk")
+        if set(arguments.only) - {"decode", "banks", "backtest", "desk"}:
             with running(Settings(), tell) as bench:
                 rows += _on_the_stack(bench, arguments)
     console = Console()
