@@ -8,7 +8,7 @@ KEEP ?=
 SETUP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit chaos bench models clean lock schema system
+.PHONY: help demo test check lint types imports unit chaos images bench models clean lock schema system
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ unit: $(SETUP)
 chaos: $(SETUP) system models ## Kill everything at random under 3,000 uploads, on one broker and on three, and count
 	$(BIN)/python -m tests.chaos.run --uploads 3000 --faults 24 --brokers 1
 	$(BIN)/python -m tests.chaos.run --uploads 3000 --faults 24 --brokers 3
+
+images: $(SETUP) ## Build the images of worker and console, and run them (as root; buildah and debootstrap come by apt)
+	@bash .lock/system images $(PYTHON)
+	$(BIN)/python -m pytest tests/images
 
 bench: $(SETUP) system models ## Measure the targets and write docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks.run

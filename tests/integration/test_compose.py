@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-DOCKER = Path(__file__).parents[3] / "docker"
+DOCKER = Path(__file__).parents[2] / "docker"
 CHECKER = "check-jsonschema==0.39.0"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -15,7 +14,7 @@ import pytest
 
 from pipeline.stack.embedded_broker import EmbeddedBroker
 from pipeline.stack.ports import free_ports
-from tests.integration.images.image import Builder, Image, base, wheels
+from tests.images.image import Builder, Image, base, wheels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -114,25 +113,3 @@ def test_a_console_runs(images: dict[str, Image], embedded_broker: EmbeddedBroke
         assert b"Unmask" in answer(f"http://127.0.0.1:{port}/sign-in", process, log)[1]
         assert answer(f"http://127.0.0.1:{metrics}/metrics", process, log)[0] == 200
         assert image.end(process) == 0, log.read_text(encoding="utf-8")[-3000:]
-
-
-def test_dockerfiles_pass_the_linter() -> None:
-    """hadolint finds nothing."""
-    root = Path(__file__).parents[3]
-    linter = shutil.which("hadolint", path=str(root / ".venv/bin")) or "hadolint"
-    done = subprocess.run([linter, *sorted((root / "docker").glob("*Dockerfile"))], capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout.decode()
-
-
-def test_the_images_requirements_are_the_lock_s() -> None:
-    """What docker/cut_lock.py would write is what is committed."""
-    import importlib.util
-
-    path = Path(__file__).parents[3] / "docker" / "cut_lock.py"
-    spec = importlib.util.spec_from_file_location("cut_lock", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for image in module.IMAGES:
-        assert (path.parent / f"{image}.txt").read_text(encoding="utf-8") == module.cut(image)
