@@ -11,7 +11,7 @@ from pipeline.events.values import Action
 from pipeline.review.people import Role
 from pipeline.review.port import Answer
 from tests.browser.conftest import Visits
-from tests.browser.scene import Site, until
+from tests.browser.scene import Site
 
 PAGES = ("/queues", "/case", "/lead", "/audit", "/me", "/help", "/cases/{task}")
 
@@ -126,7 +126,8 @@ def test_pages_fit_the_screen(site: Site, visit: Visits, theme: str, width: int)
     for path in PAGES:
         page = lea.go(path.format(task=task))
         page.wait_for_load_state("networkidle" if path != "/queues" else "load")
-        until(lambda p=page: p.evaluate("document.querySelectorAll('main *').length > 3"), f"{path} is drawn")
+        there = {"/queues": "tr[data-queue]", "/case": ".stage", "/lead": "#tasks td"}.get(path, "main *")
+        page.locator(there).first.wait_for()
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, (path, width)
     ground = lea.page.evaluate("getComputedStyle(document.body).backgroundColor")
