@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
+from pipeline.console.board import Board
 from pipeline.console.guard import RateLimit, Signer, csrf_token
 from pipeline.console.pages import Pages
 from pipeline.console.parts import Parts, Times
@@ -116,5 +117,6 @@ def make_console(folder: Path, policy: Policy = POLICY) -> Console:
         sign_in_limit=RateLimit(5, 0.01),
         shelf=Shelf(nothing.fetch, nothing),  # type: ignore[arg-type]
         pages=Pages(),
+        board=Board(0.0),
     )
     return Console(parts, console(parts), watch)

@@ -169,29 +169,32 @@ async def queues(request: Request, person: SeesQueues) -> list[QueueView]:
 
 def queue_views(parts: Parts, person: Person) -> list[QueueView]:
     """What a person sees of their queues; blocking."""
+    views = parts.board.views(lambda: _every_queue(parts))
+    return [view for name, view in views.items() if person.sees(name)]
+
+
+def _every_queue(parts: Parts) -> dict[str, QueueView]:
     now, policy = parts.clock(), parts.policy()
     workers = parts.work.at_work(now)
-    found = []
-    for name, state in parts.work.queue_states(person.among(policy.queues), now).items():
+    found = {}
+    for name, state in parts.work.queue_states(tuple(policy.queues), now).items():
         queue = policy.queues[name]
         measured = parts.work.handling_seconds(name, now - _LATELY)
         handling = measured[2] if measured else length(queue.handling).total_seconds()
         here = sorted({who for who, where, _, _ in workers if where == name})
-        found.append(
-            QueueView(
-                name=name,
-                what=queue.what,
-                depth=state.depth,
-                oldest=state.oldest,
-                overdue=state.overdue,
-                leased=state.leased,
-                held=state.held,
-                handling_seconds=handling,
-                handling_measured=measured is not None,
-                slack=list(state.slack),
-                breaches=breaches(state.slack, handling, len(here), measured[0] if measured else None),
-                at_work=here,
-            )
+        found[name] = QueueView(
+            name=name,
+            what=queue.what,
+            depth=state.depth,
+            oldest=state.oldest,
+            overdue=state.overdue,
+            leased=state.leased,
+            held=state.held,
+            handling_seconds=handling,
+            handling_measured=measured is not None,
+            slack=list(state.slack),
+            breaches=breaches(state.slack, handling, len(here), measured[0] if measured else None),
+            at_work=here,
         )
     return found
 

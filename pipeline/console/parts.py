@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pipeline.console.board import Board
 from pipeline.console.guard import RateLimit, Signer, Told
 from pipeline.console.oidc import Provider
 from pipeline.console.pages import Pages
@@ -51,6 +52,7 @@ class Parts:
         roles_claim: where the provider says what somebody is; `a.b` goes into objects.
         queues_claim: and which queues are theirs.
         told: what the audit log has heard of already.
+        board: what all queues look like.
     """
 
     ledger: Ledger
@@ -71,3 +73,4 @@ class Parts:
     roles_claim: str = "roles"
     queues_claim: str = "queues"
     told: Told = field(default_factory=Told)
+    board: Board = field(default_factory=Board)

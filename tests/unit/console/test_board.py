@@ -1,0 +1,49 @@
+"""What all queues look like, computed once."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pipeline.console.board import Board
+from pipeline.console.models import QueueView
+
+
+def test_one_view_serves_all_for_a_while() -> None:
+    """It is computed again when it is too old, and nothing is kept of what failed."""
+    now, made = [0.0], []
+
+    def compute() -> dict[str, QueueView]:
+        made.append(now[0])
+        if len(made) == 2:
+            raise OSError("away")
+        return {}
+
+    board = Board(1.0, clock=lambda: now[0])
+    for _ in range(3):
+        board.views(compute)
+    now[0] = 1.0
+    with pytest.raises(OSError, match="away"):
+        board.views(compute)
+    board.views(compute)
+    assert made == [0.0, 1.0, 1.0]
+
+
+def test_who_asks_meanwhile_waits() -> None:
+    """Ten people at once: it is computed once."""
+    made = []
+
+    def compute() -> dict[str, QueueView]:
+        made.append(1)
+        time.sleep(0.05)
+        return {}
+
+    board = Board(60.0)
+    people = [threading.Thread(target=board.views, args=(compute,)) for _ in range(10)]
+    for each in people:
+        each.start()
+    for each in people:
+        each.join()
+    assert len(made) == 1
