@@ -7,6 +7,7 @@ The head learnt from speech of several generators and from copies of genuine spe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -92,7 +93,8 @@ class VoiceClone:
         head = read_head(self.name)
         names = head.file.measures
         measures = dict(zip(names, (float(v) for v in outputs["measures"][0]), strict=True))
-        value = head(measures)
+        # The head takes what is not known for usual; where nothing is, nobody knows anything.
+        value = head(measures) if any(math.isfinite(measure) for measure in measures.values()) else math.nan
         start, until, spoken, limit, silent, length = (float(v) for v in outputs["stretch"][0])
         note = f"{spoken:.1f} s of speech from {start:.1f} to {until:.1f} s"
         if value >= _EVEN:
