@@ -119,7 +119,13 @@ def test_triton_killed_under_load_leads_to_each_harms_fail_mode(platform: Platfo
     for kind, event in damaged:
         holds(platform, event, *UNREADABLE[kind][1:])
     for kind, event in under_load:
-        if platform.outcome(event).decided_by is DecidedBy.FAIL_MODE:
+        outcome = platform.outcome(event)
+        if outcome.decided_by is not DecidedBy.FAIL_MODE:
+            continue
+        if outcome.action is Action.ALLOW:
+            # Killed between two questions: what is required was answered, a hint was not. Shown, and somebody looks.
+            assert outcome.status is OutcomeStatus.PROVISIONAL
+        else:
             holds(platform, event, *NOT_JUDGED[kind][1:])
         else:
             signals = {signal.family: signal.status for signal in decided(platform, event).signals}
