@@ -123,8 +123,7 @@ def test_triton_killed_under_load_leads_to_each_harms_fail_mode(platform: Platfo
         if outcome.decided_by is DecidedBy.FAIL_MODE and outcome.action is not Action.ALLOW:
             holds(platform, event, *NOT_JUDGED[kind][1:])
             continue
-        # Killed between two questions: what is required was answered, a hint perhaps not. Then it is shown, and somebody
-        # looks.
+        # Killed between two questions: what is required was answered, a hint perhaps not: shown, and somebody looks.
         signals = {signal.family: signal.status for signal in decided(platform, event).signals}
         assert SignalStatus.MISSING not in (signals[Family.FACE_SWAP], signals[Family.FACE_SYNTHESIS])
         if outcome.decided_by is DecidedBy.FAIL_MODE:
