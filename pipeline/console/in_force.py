@@ -6,6 +6,7 @@ import asyncio
 
 from pipeline import log
 from pipeline.errors import ConfigError, Transient
+from pipeline.pause import pause
 from pipeline.policy.activations import Record
 from pipeline.policy.reload import load
 from pipeline.policy.rules import Policy
@@ -38,8 +39,4 @@ class InForce:
         """Look every few seconds until told to stop."""
         while not stop.is_set():
             await asyncio.to_thread(self.look)
-            try:
-                async with asyncio.timeout(_EVERY):
-                    await stop.wait()
-            except TimeoutError:
-                pass  # nobody told to stop
+            await pause(stop, _EVERY)

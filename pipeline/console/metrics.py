@@ -21,6 +21,7 @@ from pipeline.errors import Transient
 from pipeline.events.values import RequestKind
 from pipeline.ledger.open_work import Leases, OpenWork, OutboxNumbers, QueueNumbers, Records
 from pipeline.metrics import ANSWERS, WAIT_SECONDS
+from pipeline.pause import pause
 from pipeline.review.desk import Desk
 from pipeline.review.port import Answer, Answered, Held, Stands
 
@@ -189,11 +190,7 @@ async def keep(
             metrics.show(*await asyncio.to_thread(read, work, now), now)
         except Transient as trouble:
             logger.warning("the queues cannot be counted", detail=trouble.detail)
-        try:
-            async with asyncio.timeout(EVERY_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            pass  # nobody told to stop
+        await pause(stop, EVERY_SECONDS)
 
 
 def read(work: OpenWork, now: datetime) -> tuple[dict[str, QueueNumbers], Leases, OutboxNumbers, Records]:

@@ -27,6 +27,7 @@ from pathlib import Path
 from pipeline import log
 from pipeline.errors import ConfigError, UnmaskError
 from pipeline.metrics import Metrics
+from pipeline.pause import pause
 from pipeline.policy.activations import Key, PolicyWords, Record, Switch, agree
 from pipeline.policy.file import CALIBRATION, DEFAULT, calibration_of, parse
 from pipeline.policy.rules import Harm, Policy
@@ -260,7 +261,7 @@ class PolicyAtHand:
     async def keep(self, every: float, wake: asyncio.Event) -> None:
         """Look every so many seconds and whenever `wake` is set, until cancelled. 0: only when it is set."""
         while True:
-            await _until(wake, self._pause(every))
+            await pause(wake, self._pause(every))
             wake.clear()
             _ = self.policy  # so that a switch needs no upload to happen
             await asyncio.to_thread(self.look)
@@ -387,11 +388,3 @@ class PolicyAtHand:
             number, at, digest = self._activations[0]
             self._record.activated(self._worker_id, number, at, digest)
             self._activations.pop(0)
-
-
-async def _until(event: asyncio.Event, seconds: float | None) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return

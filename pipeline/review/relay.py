@@ -17,6 +17,7 @@ from pipeline.events import ReviewDecided, SubjectRequested
 from pipeline.events.cloudevents import headers
 from pipeline.events.codec import decode
 from pipeline.ledger.work import Work
+from pipeline.pause import pause
 from pipeline.review.gather import Cases
 from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
 
@@ -80,7 +81,7 @@ async def gather(work: Work, stop: asyncio.Event) -> None:
                 continue
         except Transient as trouble:
             logger.warning("near copies wait to be gathered", detail=trouble.detail)
-        await _pause(stop, _LONGEST if cases is None else _PAUSE * 4)
+        await pause(stop, _LONGEST if cases is None else _PAUSE * 4)
 
 
 def _known(work: Work) -> Cases:
@@ -90,25 +91,17 @@ def _known(work: Work) -> Cases:
     return cases
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass  # nobody told to stop
-
-
 async def relay(work: Work, send: Send, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
     """Publish until told to stop. Trouble is waited out: nothing in the outbox is lost."""
-    pause = _PAUSE
+    wait = _PAUSE
     while not stop.is_set():
         try:
             count = await relay_once(work, send, clock())
-            pause = _PAUSE
+            wait = _PAUSE
             if count:
                 logger.info("published reviews", count=count)
                 continue
         except Transient as trouble:
             logger.warning("reviews wait in the outbox", detail=trouble.detail)
-            pause = min(_LONGEST, pause * 2)
-        await _pause(stop, pause)
+            wait = min(_LONGEST, wait * 2)
+        await pause(stop, wait)
