@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import re
 import shutil
 import signal
 import sys
@@ -33,6 +32,7 @@ from pipeline.learn.commands import add_to as add_learning
 from pipeline.ledger.commands import ledger_app
 from pipeline.load.commands import load_app
 from pipeline.match.commands import app as banks_app
+from pipeline.moments import is_length, length, utc
 from pipeline.plan.command import plan
 from pipeline.policy.commands import policy_app
 from pipeline.settings import Settings
@@ -268,11 +268,9 @@ def purge(
     when something is left."""
     from pipeline.ledger.ledger import Ledger
     from pipeline.ledger.purge import Purge, Which
-    from pipeline.policy.rules import length
-    from pipeline.show import utc
 
     if older_than is not None:
-        if not re.fullmatch(r"[1-9][0-9]{0,3}[mhd]", older_than):
+        if not is_length(older_than):
             raise UnmaskError(f"--older-than {older_than}: minutes, hours or days, such as 90d")
         before = datetime.now(UTC) - length(older_than)
     if before is None and uploader is None and not media_id:
@@ -337,7 +335,7 @@ def replay(
     from pipeline.kafka import client_config
     from pipeline.replay import Selection
     from pipeline.replay import replay as run
-    from pipeline.show import replay_table, utc
+    from pipeline.show import replay_table
 
     selection = Selection(stage=stage, reason=reason, since=utc(since), until=utc(until), media_id=media_id)
     plan = run(client_config(Settings()), selection, dry_run=not send)
@@ -378,7 +376,7 @@ def request(
     from pipeline.events import SubjectRequested
     from pipeline.events.codec import MalformedEvent, decode, encode
     from pipeline.kafka import client_config
-    from pipeline.show import answer_line, utc
+    from pipeline.show import answer_line
 
     if (media_id is None) == (consent is None):
         raise UnmaskError("say what is meant: a MEDIA_ID, or --consent REFERENCE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 from rich.console import Group
 from rich.markup import escape
@@ -179,8 +179,3 @@ def replay_table(plan: ReplayPlan) -> Group:
         )
     done = "sent" if plan.sent else "would be sent; repeat with --send to do it"
     return Group(table, f"{len(plan.resends)} {done}, {plan.already} were sent again before")
-
-
-def utc(value: datetime | None) -> datetime | None:
-    """A time from the command line, as UTC when it names no zone."""
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value

@@ -45,7 +45,7 @@ from pipeline.events import MediaEnforced, OutcomeStatus, ReviewRequested, Subje
 from pipeline.events.codec import encode
 from pipeline.events.values import Action, RequestKind
 from pipeline.ledger.entries import Note
-from pipeline.policy.rules import length
+from pipeline.moments import length
 from pipeline.review.chain import verify
 from pipeline.review.people import GRANTS, Permission, Person
 from pipeline.review.port import Answer, Held, Refused

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.events.values import Probability, RuleMode
 from pipeline.match.index import Near
 from pipeline.match.pdq import BITS
+from pipeline.moments import Duration, length
 
 THRESHOLD = 31
 """Bits that may differ: what the authors of PDQ call a confident match, and what the exchanges use."""
@@ -27,10 +28,7 @@ QUERY_SHARE = 0.8
 _LARGEST_THRESHOLD = 64
 """Half way to chance (128); beyond it everything matches something."""
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$(?!\n)", min_length=1, max_length=40)]
-Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}[mhd]$(?!\n)", description="30m, 4h or 2d")]
 
 
 class Kind(StrEnum):
@@ -69,7 +67,7 @@ class Flood(Section, frozen=True):
     @property
     def within(self) -> timedelta:
         """The window as a length of time."""
-        return timedelta(**{_UNITS[self.window[-1]]: int(self.window[:-1])})
+        return length(self.window)
 
 
 class BankSpec(Section, frozen=True):

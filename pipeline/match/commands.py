@@ -24,6 +24,7 @@ from pipeline.match.formats import Entry, tx_lines
 from pipeline.match.load import FILE, compiled, load, specs
 from pipeline.match.match import match
 from pipeline.match.pdq import LEAST_QUALITY
+from pipeline.moments import is_length, length
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:  # slow to load, and every command of `unmask` loads this module
@@ -35,8 +36,6 @@ out = Console()
 err = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-_DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,10 +360,9 @@ def _entry(hashed: Hashed, spec: BankSpec, frames: Sequence[FrameHash]) -> Entry
 
 
 def _length(text: str) -> timedelta:
-    found = _DURATION.fullmatch(text)
-    if found is None:
+    if not is_length(text):
         raise ConfigError(f"{text!r} is no length of time: 30m, 12h or 30d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return length(text)
 
 
 def _json(value: object) -> None:

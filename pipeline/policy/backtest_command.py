@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from pipeline.errors import ConfigError
+from pipeline.moments import is_length, length
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ err = Console(stderr=True)
 
 _MOST_PROCESSES = 8
 """More help little: each reads the database."""
-
-_AGO = re.compile(r"[1-9][0-9]{0,3}[mhd]")
 
 Since = Annotated[str, typer.Option(help="From when: 12h or 7d before the end, or a date or moment (UTC).")]
 Until = Annotated[str | None, typer.Option(help="Up to, not including: a date or moment (UTC); now if not given.")]
@@ -144,10 +142,8 @@ def between(since: str, until: str | None, now: datetime) -> tuple[datetime, dat
     Raises:
         ConfigError: one of them is no moment, or the end is not after the beginning.
     """
-    from pipeline.policy.rules import length
-
     end = now if until is None else _moment("--until", until)
-    begin = end - length(since) if _AGO.fullmatch(since) else _moment("--since", since)
+    begin = end - length(since) if is_length(since) else _moment("--since", since)
     if begin >= end:
         raise ConfigError(f"--since {since}: is not before the end, {end.isoformat(timespec='seconds')}")
     return begin, end

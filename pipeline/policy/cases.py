@@ -51,10 +51,11 @@ from pipeline.events.values import (
     UploaderFacts,
 )
 from pipeline.fuse import agreement
+from pipeline.moments import Duration, length
 from pipeline.policy.case import Case
 from pipeline.policy.decide import decide
 from pipeline.policy.places import Place, Places
-from pipeline.policy.rules import Duration, Mode, Name, Policy, length
+from pipeline.policy.rules import Mode, Name, Policy
 
 USUAL = datetime(2026, 9, 1, 12, tzinfo=UTC)
 """When it is in a case that does not say: the same whenever the cases are run."""

@@ -24,11 +24,12 @@ from pipeline.events.values import (
     Signal,
     SignalStatus,
 )
+from pipeline.moments import length
 from pipeline.policy import words
 from pipeline.policy.case import Case
 from pipeline.policy.condition import Activation, Condition
 from pipeline.policy.fields import Value, read, spoken
-from pipeline.policy.rules import Clock, FailMode, On, Policy, Review, Rule, Starts, length, trace_mode
+from pipeline.policy.rules import Clock, FailMode, On, Policy, Review, Rule, Starts, trace_mode
 
 NOTHING_FOUND = "Nothing was found that the policy acts on."
 

@@ -13,11 +13,11 @@ import msgspec
 from pipeline.calibration import NONE, Calibration
 from pipeline.errors import ConfigError
 from pipeline.events.values import Region
+from pipeline.moments import Duration
 from pipeline.policy import places
 from pipeline.policy.condition import closest
 from pipeline.policy.places import BadPolicy, Places, Problem
 from pipeline.policy.rules import (
-    Duration,
     FailMode,
     Name,
     Place,

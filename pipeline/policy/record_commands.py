@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import UnmaskError
+from pipeline.moments import utc
 from pipeline.policy.activations import PolicyWords, Switch, WorkerPolicy
 from pipeline.settings import Settings
 
@@ -110,7 +111,6 @@ def _kept(record: PolicyRecord, when: str) -> Kept:
 
 
 def _moment(when: str) -> datetime:
-    from pipeline.show import utc  # slow to import
 
     try:
         moment = utc(datetime.fromisoformat(when))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated
@@ -20,6 +20,7 @@ from pipeline.calibration import NONE, Calibration, Section
 from pipeline.errors import Reason
 from pipeline.events.values import Action, Family, Priority, Region, RuleMode, Surface
 from pipeline.fuse import Fused, Fusion
+from pipeline.moments import Duration
 from pipeline.policy.alone import hints_alone, removes_alone
 from pipeline.policy.condition import Condition, Language, tokens
 from pipeline.policy.fields import FIELDS
@@ -36,17 +37,9 @@ Place = Annotated[
 ]
 Threshold = Annotated[float, Meta(gt=0, le=1)]
 Sentence = Annotated[str, Meta(min_length=1, max_length=200, description="plain words, without a full stop")]
-Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2}[mhd]$(?!\n)", description="30m, 4h or 2d")]
 Cel = Annotated[
     str, Meta(min_length=1, max_length=2000, description="a condition in CEL; docs/policy.md lists the fields")
 ]
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def length(duration: Duration) -> timedelta:
-    """`4h` → four hours."""
-    return timedelta(**{_UNITS[duration[-1]]: int(duration[:-1])})
 
 
 class Jurisdiction(Section, frozen=True):

@@ -10,7 +10,8 @@ from enum import StrEnum
 import msgspec
 
 from pipeline.ledger.recorded import Answer
-from pipeline.policy.rules import Policy, Queue, length
+from pipeline.moments import length
+from pipeline.policy.rules import Policy, Queue
 
 ENOUGH = 30
 """Reviews of a queue from which on their mean is used: its standard error is then about a fifth of the spread."""

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from pipeline import log
 from pipeline.errors import UnmaskError
+from pipeline.moments import utc
 from pipeline.settings import Settings
 from pipeline.statements.rows import Entry, StatementState
 
@@ -69,7 +70,7 @@ def dsa(
     from pipeline.statements.outbox import Flushed
 
     log.configure("error", "console")
-    when = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
+    when = utc(since)
     with _outbox() as outbox:
         waiting = outbox.entries([StatementState.QUEUED], since=when)
         done = Flushed() if dry_run else asyncio.run(_send(outbox, to, when))

@@ -10,9 +10,10 @@ from msgspec import structs
 
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family, Surface
+from pipeline.moments import length
 from pipeline.policy.file import CALIBRATION, load, parse, read_calibration
 from pipeline.policy.places import BadPolicy
-from pipeline.policy.rules import On, length
+from pipeline.policy.rules import On
 from tests.unit.policy.sample import CALIBRATED, POLICY, TEXT, replaced, with_rule
 
 
