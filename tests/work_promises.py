@@ -487,12 +487,12 @@ class WorkPromises:
         ids = [wait(ledger, f"m{i}", starts=10 * i) for i in range(3)]
         work.claim("ann", ("faces",), NOON, LEASE)
         work.hold((ids[2],), NOON + AWAY)
-        state = work.queue_state("faces", NOON)
+        state = work.queue_states(("faces",), NOON)["faces"]
         assert (state.depth, state.leased, state.held, state.overdue, state.oldest) == (3, 1, 1, 0, NOON)
         assert state.slack == (0.0, 600.0, 1200.0)
-        assert work.queue_state("faces", NOON + timedelta(hours=5)).overdue == 3
+        assert work.queue_states(("faces",), NOON + timedelta(hours=5))["faces"].overdue == 3
         assert [(who, queue, task) for who, queue, task, _ in work.at_work(NOON)] == [("ann", "faces", ids[0])]
-        assert work.queue_state("voices", NOON).depth == 0
+        assert work.queue_states(("voices",), NOON)["voices"].depth == 0
         assert [task.media_id for task in work.listed("faces", None, 2)] == ["m0", "m1"]
         assert [task.media_id for task in work.listed("faces", ids[1], 2)] == ["m2"]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 
 import uvicorn
@@ -45,8 +45,10 @@ _DELIVERY_SECONDS = 30
 
 
 @asynccontextmanager
-async def open_parts(settings: Settings, policy: Callable[[], Policy], metrics: ConsoleMetrics) -> AsyncIterator[Parts]:
-    """Everything that the console needs, opened, and closed at the end.
+async def open_parts(
+    settings: Settings, ledger: Ledger, policy: Callable[[], Policy], metrics: ConsoleMetrics
+) -> AsyncIterator[Parts]:
+    """Everything that the console needs, opened, and closed at the end; the ledger stays open.
 
     Raises:
         ConfigError: the secret is missing or easy, or the settings contradict each other.
@@ -55,8 +57,6 @@ async def open_parts(settings: Settings, policy: Callable[[], Policy], metrics: 
         raise ConfigError("UNMASK_CONSOLE_SECRET is not set: at least 32 random characters")
     secret = check_secret(settings.console_secret.get_secret_value())
     async with AsyncExitStack() as opened:
-        ledger = Ledger(settings.ledger_url)
-        opened.callback(ledger.close)
         await asyncio.to_thread(ledger.migrate)
         fetch = await opened.enter_async_context(fetch_from_settings(settings))
         decode = await opened.enter_async_context(DecodePool(1, DecodeBudget(max_side=settings.decode_max_side)))
@@ -104,41 +104,41 @@ def _provider(settings: Settings) -> Provider | None:
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal."""
-    record = Ledger(settings.ledger_url)
-    in_force = InForce(PolicyRecord(record), load(settings.policy_file, settings.calibration_file))
+    own = load(settings.policy_file, settings.calibration_file)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(ending, stop.set)
     registry = CollectorRegistry()
     metrics = ConsoleMetrics(registry)
-    async with open_parts(settings, lambda: in_force.policy, metrics) as parts, AsyncExitStack() as exposed:
-        if settings.console_metrics_port:
-            end = expose(registry, settings.console_metrics_host, settings.console_metrics_port)
-            exposed.callback(end)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                console(parts),
-                host=settings.console_host,
-                port=settings.console_port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
+    with closing(Ledger(settings.ledger_url)) as ledger:
+        in_force = InForce(PolicyRecord(ledger), own)
+        async with open_parts(settings, ledger, lambda: in_force.policy, metrics) as parts, AsyncExitStack() as exposed:
+            if settings.console_metrics_port:
+                end = expose(registry, settings.console_metrics_host, settings.console_metrics_port)
+                exposed.callback(end)
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    console(parts),
+                    host=settings.console_host,
+                    port=settings.console_port,
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    proxy_headers=False,
+                )
             )
-        )
-        async with asyncio.TaskGroup() as running:
-            served = running.create_task(server.serve())
-            running.create_task(_relay(settings, parts, stop))
-            running.create_task(gather(parts.work, stop))
-            running.create_task(in_force.keep(stop))
-            running.create_task(
-                keep(metrics, OpenWork(parts.ledger), lambda: in_force.policy.queues, parts.clock, stop)
-            )
-            # uvicorn ends itself at a signal, and then raises it again for the handlers above.
-            await served
-            stop.set()
-    record.close()
+            async with asyncio.TaskGroup() as running:
+                served = running.create_task(server.serve())
+                running.create_task(_relay(settings, parts, stop))
+                running.create_task(gather(parts.work, stop))
+                running.create_task(in_force.keep(stop))
+                running.create_task(
+                    keep(metrics, OpenWork(parts.ledger), lambda: in_force.policy.queues, parts.clock, stop)
+                )
+                # uvicorn ends itself at a signal, and then raises it again for the handlers above.
+                await served
+                stop.set()
 
 
 async def _relay(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec.structs import replace
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Stage
 from pipeline.events import ReviewRequested
@@ -84,8 +83,7 @@ class Golden:
                 return None
             lease_id = uuid4()
             row = {"lease_id": lease_id, "task_id": task_id, "reviewer_id": reviewer, "leased_at": now}
-            dialect = postgresql if self._ledger.postgres else sqlite
-            new = dialect.insert(golden_looks).values(row | {"leased_until": now + lease})
+            new = self._ledger.inserting(golden_looks).values(row | {"leased_until": now + lease})
             # Another window of the same person may have been faster: then it is held already.
             connection.execute(new.on_conflict_do_nothing(index_elements=["task_id", "reviewer_id"]))
         return self.holding(reviewer, now)

@@ -232,16 +232,16 @@ class Ledger:
     ) -> MediaDecided:
         """The first decision on this upload and round, and with it all that follows. The upload is locked."""
         key = {"media_id": decided.media_id, "round": decided.round}
-        connection.execute(self._insert_new(uploads), _upload_row(decided))
-        if connection.execute(self._insert_new(decisions), _decision_row(decided)).rowcount == 0:
+        connection.execute(self.insert_new(uploads), _upload_row(decided))
+        if connection.execute(self.insert_new(decisions), _decision_row(decided)).rowcount == 0:
             return _decided.decode(connection.execute(_DECISION, key).scalar_one())
         known = known_from(decided)
         if known is not None:
-            connection.execute(self._insert_new(contents), _content_row(known))
+            connection.execute(self.insert_new(contents), _content_row(known))
         if decided.sha256 is not None and decided.hashes:
-            connection.execute(self._insert_new(hashes), _hashes_row(decided.sha256, decided.hashes))
+            connection.execute(self.insert_new(hashes), _hashes_row(decided.sha256, decided.hashes))
         if decided.sha256 is not None and decided.matches:
-            connection.execute(self._insert_new(matches), _match_rows(decided, decided.sha256))
+            connection.execute(self.insert_new(matches), _match_rows(decided, decided.sha256))
         if task is not None:
             late = connection.execute(_LATER_DECISION, key).first() is not None
             state = TaskState.SUPERSEDED if late else TaskState.OPEN
@@ -276,7 +276,7 @@ class Ledger:
             row = connection.execute(_TASK, {"task_id": review.task_id}).first()
             if row is None or row.media_id != review.media_id:
                 return None
-            if connection.execute(self._insert_new(reviews), _review_row(review, row.round)).rowcount == 0:
+            if connection.execute(self.insert_new(reviews), _review_row(review, row.round)).rowcount == 0:
                 review = _reviewed.decode(connection.execute(_REVIEW, {"task_id": review.task_id}).scalar_one())
             else:
                 connection.execute(_CLOSE_TASK, {"id": review.task_id})
@@ -286,7 +286,7 @@ class Ledger:
         """The final outcome that stands for this upload and round: this one if it is the first."""
         key = {"media_id": outcome.media_id, "round": outcome.round, "status": outcome.status.value}
         with _trouble(Stage.SETTLE), self._writes.begin() as connection:
-            if connection.execute(self._insert_new(outcomes), _outcome_row(outcome)).rowcount == 0:
+            if connection.execute(self.insert_new(outcomes), _outcome_row(outcome)).rowcount == 0:
                 return _enforced.decode(connection.execute(_OUTCOME, key).scalar_one())
             if self._report is not None:
                 of = {"media_id": outcome.media_id, "round": outcome.round}
@@ -320,7 +320,7 @@ class Ledger:
         """
         with _trouble(Stage.ANSWER), self._writes.begin() as connection:
             self._one_writer_for(f"request {request.request_id}", connection)
-            connection.execute(self._insert_new(requests), asked.request_row(request, now))
+            connection.execute(self.insert_new(requests), asked.request_row(request, now))
             said = asked.answer_of(request.request_id, AnswerStatus.RECEIVED, connection)
             if said is not None:
                 return OpenedRequest(asked.opened_by(request.request_id, connection), said, new=False)
@@ -336,7 +336,7 @@ class Ledger:
                 said = answer.received(request, states, now, concerned.left_out)
             else:
                 said = answer.unknown_content(request, now)
-            new = connection.execute(self._insert_new(answers), asked.answer_row(said)).rowcount > 0
+            new = connection.execute(self.insert_new(answers), asked.answer_row(said)).rowcount > 0
             if not new:
                 said = asked.answer_of(request.request_id, said.status, connection) or said
             return OpenedRequest(tuple(opened), said, new)
@@ -363,7 +363,7 @@ class Ledger:
             return ()
         with _trouble(Stage.SETTLE), self._writes.begin() as connection:
             for said in found:
-                connection.execute(self._insert_new(answers), asked.answer_row(said))
+                connection.execute(self.insert_new(answers), asked.answer_row(said))
             first = (asked.answer_of(said.request_id, AnswerStatus.DONE, connection) for said in found)
             return tuple(said for said in first if said is not None)
 
@@ -439,9 +439,7 @@ class Ledger:
     def quarantine(self, found: Iterable[Quarantine]) -> tuple[Quarantine, ...]:
         """Put into quarantine (or on report) what is not there yet; those that are new."""
         new = []
-        with _trouble(Stage.ROUTE), self._writes.begin() as connection:
-            if self._postgres:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _QUARANTINE_LOCK})
+        with self.writing(Stage.ROUTE, _QUARANTINE_LOCK) as connection:
             there = set(map(tuple, connection.execute(_QUARANTINED)))
             for each in found:
                 if (each.bank, each.hash_id) not in there:
@@ -577,10 +575,13 @@ class Ledger:
 
     # --- how ------------------------------------------------------------------------------------------------------
 
-    def _insert_new(self, table: Any) -> Any:
+    def inserting(self, table: Any) -> Any:
+        """An insert that can be told what to do where a row is there already (`on_conflict_…`)."""
+        return (postgresql if self._postgres else sqlite).insert(table)
+
+    def insert_new(self, table: Any) -> Any:
         """Insert a row unless its key is there; `rowcount` says which."""
-        dialect = postgresql if self._postgres else sqlite
-        new = dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+        new = self.inserting(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
         return new.execution_options(preserve_rowcount=True)
 
     def _one_writer_for(self, media_id: str, connection: Connection) -> None:

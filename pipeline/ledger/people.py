@@ -8,7 +8,6 @@ from hashlib import sha256
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Stage
 from pipeline.ledger.ledger import Ledger
@@ -87,8 +86,7 @@ class People:
 
     def put_preferences(self, person_id: str, words: str) -> None:
         """Store them, as JSON."""
-        dialect = postgresql if self._ledger.postgres else sqlite
-        new = dialect.insert(preferences).values(person_id=person_id, words=words)
+        new = self._ledger.inserting(preferences).values(person_id=person_id, words=words)
         with self._ledger.writing(Stage.SETTLE) as connection:
             connection.execute(new.on_conflict_do_update(index_elements=["person_id"], set_={"words": words}))
 
@@ -96,11 +94,10 @@ class People:
         self, person_id: str, task_id: UUID, at: datetime, *, harm: str, severity: int, seconds: float, filters: str
     ) -> None:
         """Somebody looked at something for so long, with these filters on."""
-        dialect = postgresql if self._ledger.postgres else sqlite
         row = {"person_id": person_id, "task_id": task_id, "at": at, "harm": harm, "severity": severity}
-        new = dialect.insert(exposures).values(row | {"seconds": seconds, "filters": filters})
+        row |= {"seconds": seconds, "filters": filters}
         with self._ledger.writing(Stage.SETTLE) as connection:
-            connection.execute(new.on_conflict_do_nothing())
+            connection.execute(self._ledger.insert_new(exposures), row)
 
     def exposure(self, person_id: str, since: datetime) -> tuple[tuple[str, int, float], ...]:
         """(harm, severity, seconds) since then, the hardest first."""

@@ -23,6 +23,7 @@ from pipeline.events import MediaDecided, MediaUploaded, ReviewDecided, ReviewRe
 from pipeline.events.codec import encode
 from pipeline.events.values import MediaFacts, Signal
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.port import TaskState
 from pipeline.ledger.tables import (
     contents,
     decisions,
@@ -87,7 +88,7 @@ class Purge:
         found = Forgotten()
         with self._ledger.reading(Stage.SETTLE) as connection:
             media_ids = list(connection.execute(_meant(which)).scalars())
-            open_ = set(connection.execute(select(_t.media_id).where(_t.state == "open")).scalars())
+            open_ = set(connection.execute(select(_t.media_id).where(_t.state == TaskState.OPEN.value)).scalars())
         for i, media_id in enumerate(media_ids):
             if media_id in open_:
                 found.waiting += 1

@@ -30,7 +30,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.errors import Stage
 from pipeline.events import MediaDecided, MediaEnforced, ReviewDecided, ReviewRequested
@@ -364,12 +363,9 @@ class Work:
 
     # --- looking --------------------------------------------------------------------------------------------------
 
-    def queue_state(self, queue: str, now: datetime) -> QueueState:
-        """Depth, oldest, overdue, leased, held back, and the slack of the most urgent."""
-        return self.queue_states((queue,), now)[queue]
-
     def queue_states(self, queues: Iterable[str], now: datetime) -> dict[str, QueueState]:
-        """The same of several queues, each counted once: of 100,000 tasks an index is read, and no task."""
+        """Depth, oldest, overdue, leased, held back, and the slack of the most urgent. Each queue is counted once: of
+        100,000 tasks an index is read, and no task."""
         names = tuple(queues)
         is_open = _t.state == TaskState.OPEN.value
         counts = select(
@@ -653,15 +649,13 @@ class Work:
         self, connection: Connection, task_id: UUID, who: str, now: datetime, until: datetime | None, reason: str
     ) -> None:
         row = {"task_id": task_id, "reviewer_id": who, "at": now, "until": until, "reason": reason}
-        dialect = postgresql if self._ledger.postgres else sqlite
-        new = dialect.insert(skips).values(row)
+        new = self._ledger.inserting(skips).values(row)
         again = {"at": now, "until": until, "reason": reason}
         connection.execute(new.on_conflict_do_update(index_elements=["task_id", "reviewer_id"], set_=again))
 
     def _ensure(self, connection: Connection, task_id: UUID) -> None:
-        dialect = postgresql if self._ledger.postgres else sqlite
         row = {"task_id": task_id, "case_id": task_id, "needs_lead": 0}
-        connection.execute(dialect.insert(work).values(row).on_conflict_do_nothing(index_elements=["task_id"]))
+        connection.execute(self._ledger.insert_new(work), row)
 
     def _let_go(self, connection: Connection, lease_id: UUID) -> None:
         connection.execute(update(work).where(_w.lease_id == lease_id).values(_NO_LEASE))

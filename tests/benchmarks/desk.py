@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -226,9 +226,11 @@ def _console(url: str) -> Iterator[str]:
 async def _serve(url: str, port: str, home: str) -> None:
     policy = load(None)
     settings = Settings(database_url=url, home=Path(home), console_secret=SecretStr(secrets.token_urlsafe(32)))
-    async with open_parts(settings, lambda: policy, ConsoleMetrics(CollectorRegistry())) as parts:
-        config = uvicorn.Config(console(parts), port=int(port), log_config=None, timeout_graceful_shutdown=1)
-        await uvicorn.Server(config).serve()
+    metrics = ConsoleMetrics(CollectorRegistry())
+    with closing(Ledger(url)) as ledger:
+        async with open_parts(settings, ledger, lambda: policy, metrics) as parts:
+            config = uvicorn.Config(console(parts), port=int(port), log_config=None, timeout_graceful_shutdown=1)
+            await uvicorn.Server(config).serve()
 
 
 async def _work(address: str, tokens: tuple[list[str], list[str]], seconds: float) -> Times:

@@ -94,9 +94,9 @@ def test_from_an_upload_to_its_outcome(platform: Platform, browser: Browser, hom
     assert (final.action, final.decided_by) == (Action.REMOVE, DecidedBy.PERSON)
     work = Work(platform.ledger)
     end = time.monotonic() + 30
-    while work.queue_state("faces", datetime.now(UTC)).depth and time.monotonic() < end:
+    while work.queue_states(("faces",), datetime.now(UTC))["faces"].depth and time.monotonic() < end:
         time.sleep(0.2)
-    assert work.queue_state("faces", datetime.now(UTC)).depth == 0
+    assert work.queue_states(("faces",), datetime.now(UTC))["faces"].depth == 0
     verbs = [entry.verb for entry in work.log_entries()]
     assert [verb for verb in verbs if verb in ("signed in", "opened", "answered")][-2:] == ["opened", "answered"]
     assert verify(work.log_entries()).broken_at is None
