@@ -13,27 +13,20 @@ from numpy.typing import NDArray
 
 from pipeline.decode.port import RGB, SAMPLE_RATE, Audio
 from pipeline.events.values import Box
+from pipeline.report import pictures
 
 LONGEST = 1280
 _QUALITY = 88
 
 
 def jpeg(image: NDArray[Any]) -> bytes:
-    """An RGB or grey picture as JPEG: new bytes, so that nothing that an uploader hid in a file comes along."""
-    pixels = image[..., ::-1] if image.ndim == 3 else image
-    done, packed = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not done:
-        raise ValueError(f"cannot encode a picture of shape {image.shape}")
-    return bytes(packed.tobytes())
+    """A picture for a reviewer."""
+    return pictures.jpeg(image, _QUALITY)
 
 
 def fitted(image: RGB, longest: int = LONGEST) -> RGB:
     """At most so many pixels on the long side."""
-    scale = longest / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return pictures.fitted(image, longest)
 
 
 def cut(image: RGB, box: Box, margin: float = 0.3, side: int = 320) -> RGB:
@@ -43,10 +36,7 @@ def cut(image: RGB, box: Box, margin: float = 0.3, side: int = 320) -> RGB:
     x0, x1 = int(max(0.0, box.x0 - dx) * width), int(np.ceil(min(1.0, box.x1 + dx) * width))
     y0, y1 = int(max(0.0, box.y0 - dy) * height), int(np.ceil(min(1.0, box.y1 + dy) * height))
     place = image[y0 : max(y0 + 1, y1), x0 : max(x0 + 1, x1)]
-    scale = side / max(place.shape[:2])
-    size = (max(1, round(place.shape[1] * scale)), max(1, round(place.shape[0] * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(place, size, interpolation=how), dtype=np.uint8)
+    return pictures.scaled(place, side)
 
 
 def noise(image: RGB) -> RGB:
@@ -68,7 +58,7 @@ def compression(image: RGB, quality: int = 90) -> RGB:
     Source: Krawetz, "A Picture's Worth" (2007). Edges light up in honest pictures too.
     """
     small = fitted(image)
-    _, packed = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    packed = np.frombuffer(pictures.jpeg(small, quality), np.uint8)
     again: Any = cv2.imdecode(packed, cv2.IMREAD_COLOR)
     changed: NDArray[Any] = np.abs(small.astype(np.float32) - again[..., ::-1].astype(np.float32))
     spread = max(1.0, float(np.percentile(changed, 99.5)))

@@ -60,15 +60,15 @@ def shot(image: RGB, evidence: Evidence) -> Shot:
     if box is not None:
         x0, y0, x1, y1 = _pixels(box, image)
         cv2.rectangle(marked, (x0, y0), (x1, y1), _MARK, max(2, max(image.shape) // 300))
-    frame = address(_fitted(marked, _FRAME))
+    frame = address(fitted(marked, _FRAME))
     if box is None:
         return Shot(frame)
     around = evidence.heat.box if evidence.heat else _wider(box)
     heat = _cut(heated(image, evidence.heat), around) if evidence.heat else None
     return Shot(
         frame,
-        address(_fitted(_cut(image, around), _CROP)),
-        address(_fitted(heat, _CROP)) if heat is not None else "",
+        address(scaled(_cut(image, around), _CROP)),
+        address(scaled(heat, _CROP)) if heat is not None else "",
     )
 
 
@@ -90,10 +90,16 @@ def heated(image: RGB, heat: Heat) -> RGB:
 
 def address(image: NDArray[Any]) -> str:
     """The picture as a `data:` address."""
-    done, packed = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image, 82)).decode()}"
+
+
+def jpeg(image: NDArray[Any], quality: int) -> bytes:
+    """An RGB or grey picture as JPEG: new bytes, so that nothing that an uploader hid in a file comes along."""
+    pixels = image[..., ::-1] if image.ndim == 3 else image
+    done, packed = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"cannot encode a picture of shape {image.shape}")
-    return f"data:image/jpeg;base64,{base64.b64encode(packed.tobytes()).decode()}"
+    return bytes(packed.tobytes())
 
 
 def _pixels(box: Box, image: RGB) -> tuple[int, int, int, int]:
@@ -112,9 +118,14 @@ def _cut(image: RGB, box: Box) -> RGB:
     return image[y0:y1, x0:x1]
 
 
-def _fitted(image: RGB, longest: int) -> NDArray[Any]:
+def fitted(image: RGB, longest: int) -> RGB:
+    """At most so many pixels on the long side."""
+    return image if max(image.shape[:2]) <= longest else scaled(image, longest)
+
+
+def scaled(image: RGB, longest: int) -> RGB:
+    """Exactly so many pixels on the long side."""
     scale = longest / max(image.shape[:2])
-    if scale >= 1 and longest != _CROP:
-        return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
