@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,20 +58,24 @@ EVENTS: Final[dict[str, type[Event]]] = {
 }
 """What each topic carries; `review.requested` stands for the topics of all queues."""
 
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _QUEUE = "{queue}"
 
 
 def rendered() -> dict[str, str]:
     """Every generated file: its name → its text."""
-    documents = {schema_file(topic): json_schema(topic) for topic in EVENTS} | {"asyncapi.json": asyncapi()}
+    return texts({schema_file(topic): json_schema(topic) for topic in EVENTS} | {"asyncapi.json": asyncapi()})
+
+
+def texts(documents: Mapping[str, Json]) -> dict[str, str]:
+    """Documents as they are committed."""
     return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
 
 
-def write(folder: Path) -> None:
-    """Write every generated file into `folder`."""
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write generated files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in rendered().items():
+    for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -83,7 +88,7 @@ def json_schema(topic: str) -> Json:
     """The JSON Schema of what a topic carries. Unknown properties are allowed: a later version may add some."""
     event = EVENTS[topic]
     schema: Json = _tidied(msgspec.json.schema(event))
-    return {"$schema": _DIALECT, "$id": f"urn:unmask:{topic}:v{_version(event)}", "title": topic, **schema}
+    return {"$schema": DIALECT, "$id": f"urn:unmask:{topic}:v{_version(event)}", "title": topic, **schema}
 
 
 def asyncapi() -> Json:
@@ -217,4 +222,4 @@ def _tidied(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    write(FOLDER)
+    write(FOLDER, rendered())

@@ -6,33 +6,20 @@ differ from the code.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from pipeline.events.schema import DIALECT, Json, texts, write
 from pipeline.statements.form import DECISIONS, REQUIRES, SETS, Batch, Statement
 
-Json = dict[str, Any]
-"""A JSON document: what is written here has no type of its own."""
-
 FOLDER: Final = Path(__file__).with_name("schema")
-
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def rendered() -> dict[str, str]:
     """Every generated file: its name → its text."""
-    documents = {"dsa-statement.json": statement_schema(), "dsa-batch.json": batch_schema()}
-    return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
-
-
-def write(folder: Path) -> None:
-    """Write every generated file into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in rendered().items():
-        (folder / name).write_text(text, encoding="utf-8")
+    return texts({"dsa-statement.json": statement_schema(), "dsa-batch.json": batch_schema()})
 
 
 def statement_schema() -> Json:
@@ -51,7 +38,7 @@ def _document(name: str, title: str, schema: Json) -> Json:
         statement["properties"][field]["uniqueItems"] = True
     statement["anyOf"] = [_given(field) for field in DECISIONS]
     statement["allOf"] = [{"if": _is(field, value), "then": _given(needed)} for field, value, needed in REQUIRES]
-    return {"$schema": _DIALECT, "$id": f"urn:unmask:{name}:v2", "title": title, **schema}
+    return {"$schema": DIALECT, "$id": f"urn:unmask:{name}:v2", "title": title, **schema}
 
 
 def _given(field: str) -> Json:
@@ -66,4 +53,4 @@ def _is(field: str, value: str) -> Json:
 
 
 if __name__ == "__main__":
-    write(FOLDER)
+    write(FOLDER, rendered())
