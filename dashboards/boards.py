@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.objectives import DRIFT_COUNT, DRIFT_GAP, FAILED, SLOW
+from dashboards.objectives import DRIFT_COUNT, DRIFT_GAP, FAILED, SLOW, Objective
 from dashboards.panels import Board, Panel, Query, Row
 
 _R = "[$__rate_interval]"
@@ -41,6 +41,26 @@ def _hour(metric: str, by: str) -> str:
     return f"sum by ({by}) (increase({metric}[1h]))"
 
 
+def _budget(objective: Objective, left: str, why: str, counts: str, bad: str) -> tuple[Panel, Panel]:
+    """What is left of an objective's budget, and the counts behind it."""
+
+    def total(rate_of: str) -> str:
+        return rate_of.replace("rate(", "increase(").replace("WINDOW", "3d")
+
+    share = Query(f"1 - {objective.ratio}3d / {objective.budget}", "left")
+    return (
+        Panel(left, why, (share,), "percentunit", "number", limit=0.25, below=True, width=4),
+        Panel(
+            counts,
+            "The counts behind the budget.",
+            (Query(total(objective.bad), bad), Query(total(objective.all), "all")),
+            "short",
+            "number",
+            width=4,
+        ),
+    )
+
+
 _SCREEN = 'agent="screen"'
 
 PIPELINE = Board(
@@ -51,47 +71,19 @@ PIPELINE = Board(
         Row(
             "The promise",
             (
-                Panel(
+                *_budget(
+                    FAILED,
                     "Budget left, failures",
                     "Of what may fail in three days, how much is left. Below 0 the promise is broken.",
-                    (Query(f"1 - {FAILED.ratio}3d / {FAILED.budget}", "left"),),
-                    "percentunit",
-                    "number",
-                    limit=0.25,
-                    below=True,
-                    width=4,
-                ),
-                Panel(
                     "Failed by us, of all, 3 d",
-                    "The counts behind the budget.",
-                    (
-                        Query(FAILED.bad.replace("rate(", "increase(").replace("WINDOW", "3d"), "failed"),
-                        Query(FAILED.all.replace("rate(", "increase(").replace("WINDOW", "3d"), "all"),
-                    ),
-                    "short",
-                    "number",
-                    width=4,
+                    "failed",
                 ),
-                Panel(
+                *_budget(
+                    SLOW,
                     "Budget left, latency",
                     "Of what may take longer than 60 s in three days, how much is left.",
-                    (Query(f"1 - {SLOW.ratio}3d / {SLOW.budget}", "left"),),
-                    "percentunit",
-                    "number",
-                    limit=0.25,
-                    below=True,
-                    width=4,
-                ),
-                Panel(
                     "Slower than 60 s, of all, 3 d",
-                    "The counts behind the budget.",
-                    (
-                        Query(SLOW.bad.replace("rate(", "increase(").replace("WINDOW", "3d"), "slow"),
-                        Query(SLOW.all.replace("rate(", "increase(").replace("WINDOW", "3d"), "all"),
-                    ),
-                    "short",
-                    "number",
-                    width=4,
+                    "slow",
                 ),
                 Panel(
                     "Burn rate",
