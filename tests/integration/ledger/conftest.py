@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pipeline.ledger.ledger import Ledger
 from tests.postgres import running_postgres
 
 
@@ -26,3 +27,12 @@ def url(postgres: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}")
         yield postgres.replace("/postgres?", f"/{name}?")
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    """An empty ledger."""
+    ledger = Ledger(url)
+    ledger.migrate()
+    yield ledger
+    ledger.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import psycopg
@@ -15,14 +14,6 @@ from pipeline.ledger.ledger import Ledger
 from tests.ledger_promises import LedgerPromises
 from tests.ledger_race import race_in_process
 from tests.records import DETECTORS, decided, routed
-
-
-@pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url)
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 class TestOnPostgres(LedgerPromises):

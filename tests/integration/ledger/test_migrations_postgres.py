@@ -26,13 +26,5 @@ def make(postgres: str) -> Iterator[Make]:
         yield made
 
 
-@pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url)
-    ledger.migrate()
-    yield ledger
-    ledger.close()
-
-
 class TestMigrationsOnPostgres(MigrationPromises):
     """All that the steps promise."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -15,19 +14,6 @@ from pipeline.ledger.ledger import Ledger
 from tests.ledger_promises import LedgerPromises
 from tests.ledger_race import race_in_process
 from tests.records import decided, routed
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'deep' / 'ledger.sqlite'}"
-
-
-@pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url)
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 class TestOnSqlite(LedgerPromises):

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from pipeline.ledger.ledger import Ledger
 from tests.purge_promises import PurgePromises
 from tests.work_promises import WorkPromises
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    ledger.migrate()
-    yield ledger
-    ledger.close()
 
 
 class TestWorkOnSqlite(WorkPromises):
