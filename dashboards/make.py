@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 RULES = HERE / "rules"
 _SOURCE = models.DataSourceRef("prometheus", "${datasource}")
 _HEIGHT, _NUMBER_HEIGHT = 8, 6
-_EVERY = {"objectives": "30s", "review": "30s", "quality": "5m", "causes": "30s"}
+_EVERY = {"objectives": "30s", "review": "30s", "quality": "2m", "causes": "30s"}
 
 
 def board_json(board: Board) -> str:

@@ -69,8 +69,9 @@ class Kept(Generic[T]):
 
     async def _tidy(self) -> None:
         now = self.clock()
-        for key in list(self._slots):
-            slot = self._slots[key]
+        for key, slot in list(self._slots.items()):
+            if self._slots.get(key) is not slot:  # somebody else put it away while another was being ended
+                continue
             over = len(self._slots) >= self.most
             if slot.readers == 0 and slot.made.done() and (over or now - slot.used > self.idle):
                 del self._slots[key]

@@ -105,3 +105,22 @@ async def test_a_reader_who_leaves_does_not_take_it_away() -> None:
     go.set()
     assert await second == "a"
     await kept.close()
+
+
+async def test_two_tidy_at_the_same_time() -> None:
+    """While one puts away what nobody reads, another does too."""
+    kept: Kept[str] = Kept(3)
+
+    async def slow(parts: AsyncExitStack) -> str:
+        parts.push_async_callback(asyncio.sleep, 0.01)
+        return "a"
+
+    async def ask(name: str) -> str:
+        async with kept.get(name, slow) as found:
+            return found
+
+    for name in ("a", "b", "c"):
+        await ask(name)
+    kept.most = 1
+    assert await asyncio.gather(*(ask(name) for name in ("d", "e", "f"))) == ["a"] * 3
+    await kept.close()
