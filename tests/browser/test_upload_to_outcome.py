@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,17 +14,12 @@ from pipeline.console.accounts import make_account
 from pipeline.demo.samples import make_samples
 from pipeline.events import DecidedBy, OutcomeStatus
 from pipeline.events.values import Action
-from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.people import People
 from pipeline.ledger.work import Work
-from pipeline.models.build import build
-from pipeline.policy.file import load
 from pipeline.review.chain import verify
 from pipeline.review.people import Person, Role
-from pipeline.stack.up import Stack, StackOptions
-from pipeline.topology import topics
 from tests.browser.conftest import REPOSITORY
-from tests.integration.test_flow import Platform
+from tests.stacks import Platform, platform_on, stack_options
 
 GRACE = 2
 
@@ -34,27 +28,9 @@ GRACE = 2
 def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Broker, Triton, worker and console, all real."""
     folder = tmp_path_factory.mktemp("path")
-    media = folder / "media"
-    media.mkdir()
-    models = REPOSITORY / "models"
-    build(models, home)
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
-    options = StackOptions(
-        home=home,
-        models_dir=models,
-        topics=topics(load(None).queues, 4),
-        broker="embedded",
-        media_roots=(media,),
-        database_url=url,
-        environment={**os.environ, "UNMASK_CONSOLE_GRACE_SECONDS": str(GRACE)},
-        console=True,
-    )
-    with Stack(options) as stack:
-        ledger = Ledger(url)
-        platform = Platform(stack, media, ledger)
+    environment = {"UNMASK_CONSOLE_GRACE_SECONDS": str(GRACE)}
+    with platform_on(stack_options(home, folder, environment, console=True)) as platform:
         yield platform
-        platform.close()
-        ledger.close()
 
 
 def test_from_an_upload_to_its_outcome(platform: Platform, browser: Browser, home: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,19 +17,14 @@ from pipeline.demo.media import rendered, write_jpeg
 from pipeline.detect import registry
 from pipeline.events import DecidedBy, MediaDecided, MediaUploaded, OutcomeStatus
 from pipeline.events.values import Action, Family, SignalStatus, Surface
-from pipeline.ledger.ledger import Ledger
 from pipeline.local import judging
 from pipeline.models.build import build
 from pipeline.models.samples import sample_photographs
 from pipeline.policy.file import load
 from pipeline.settings import Settings
 from pipeline.stack.triton import Triton
-from pipeline.stack.up import Stack, StackOptions
-from pipeline.topology import topics
-from tests.integration.conftest import REPOSITORY
-from tests.integration.test_flow import Platform
+from tests.stacks import MODELS, Platform, platform_on, stack_options
 
-MODELS = REPOSITORY / "models"
 POLICY = load(None)
 
 # What is uploaded, and what becomes of it while nobody can judge it: action, queue, hours, and the fail mode behind it.
@@ -52,26 +46,9 @@ UNREADABLE: dict[str, tuple[dict[str, Any], Action, str, float, str]] = {
 @pytest.fixture(scope="module")
 def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("fail-modes")
-    media = folder / "media"
-    media.mkdir()
-    build(MODELS, home)
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
-    options = StackOptions(
-        home=home,
-        models_dir=MODELS,
-        topics=topics(POLICY.queues, 4),
-        broker="kafka",
-        kafka_data=folder / "kafka",
-        media_roots=(media,),
-        database_url=url,
-        environment={**os.environ, "UNMASK_ITEM_DEADLINE": "10", "UNMASK_CONCURRENCY": "8"},
-    )
-    with Stack(options) as stack:
-        ledger = Ledger(url)
-        platform = Platform(stack, media, ledger)
+    environment = {"UNMASK_ITEM_DEADLINE": "10", "UNMASK_CONCURRENCY": "8"}
+    with platform_on(stack_options(home, folder, environment, broker="kafka")) as platform:
         yield platform
-        platform.close()
-        ledger.close()
 
 
 def decided(platform: Platform, upload: MediaUploaded) -> MediaDecided:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -20,124 +18,21 @@ from PIL import Image
 from pipeline.audit_facts import run_audit
 from pipeline.demo.media import rendered, write_jpeg
 from pipeline.errors import Reason
-from pipeline.events import DecidedBy, MediaEnforced, MediaUploaded, OutcomeStatus, ReviewDecided, ReviewRequested
-from pipeline.events.codec import decode, encode
+from pipeline.events import DecidedBy, MediaUploaded, OutcomeStatus
+from pipeline.events.codec import encode
 from pipeline.events.values import Action, Surface
-from pipeline.kafka import client_config
-from pipeline.ledger.ledger import Ledger
-from pipeline.models.build import build
 from pipeline.models.samples import sample_photographs
-from pipeline.policy.file import load
-from pipeline.publish import send
 from pipeline.replay import Selection, replay
-from pipeline.settings import Settings
-from pipeline.stack.up import Stack, StackOptions
-from pipeline.topology import ENFORCED, REVIEW_DECIDED, UPLOADED, review_topic, topics
+from pipeline.topology import ENFORCED, UPLOADED
 from tests.integration.conftest import REPOSITORY
-
-PATIENCE = 120.0
-
-
-@dataclass
-class Platform:
-    """What a platform does: publish uploads, read outcomes, answer tasks."""
-
-    stack: Stack
-    media: Path
-    ledger: Ledger
-    policy: Path | None = None
-    outcomes: dict[str, list[MediaEnforced]] = field(default_factory=dict)
-    tasks: dict[str, list[ReviewRequested]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.config = client_config(Settings(), self.stack.bootstrap_servers)
-        self._consumer = Consumer({**self.config, "group.id": "platform", "enable.auto.commit": "false"})
-        names = [ENFORCED, *(review_topic(queue) for queue in load(self.policy).queues)]
-        self._consumer.assign([TopicPartition(name, part, OFFSET_BEGINNING) for name in names for part in range(4)])
-
-    def close(self) -> None:
-        self._consumer.close()
-
-    def upload(self, path: Path, **more: object) -> MediaUploaded:
-        event = MediaUploaded(media_id=str(uuid4()), uri=path.as_uri(), uploaded_at=datetime.now(UTC), **more)
-        send(self.config, [(UPLOADED, event.media_id, event)])
-        return event
-
-    def until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE
-        while not done():
-            assert time.monotonic() < end, f"no answer in {PATIENCE} s; outcomes: {self.outcomes}"
-            message = self._consumer.poll(0.2)
-            if message is None or message.error():
-                continue
-            if message.topic() == ENFORCED:
-                outcome = decode(message.value(), MediaEnforced)
-                assert isinstance(outcome, MediaEnforced)
-                self.outcomes.setdefault(outcome.media_id, []).append(outcome)
-            else:
-                task = decode(message.value(), ReviewRequested)
-                assert isinstance(task, ReviewRequested)
-                self.tasks.setdefault(task.media_id, []).append(task)
-
-    def outcome(self, event: MediaUploaded, round_: int = 1, status: OutcomeStatus | None = None) -> MediaEnforced:
-        def found() -> list[MediaEnforced]:
-            return [
-                each
-                for each in self.outcomes.get(event.media_id, [])
-                if each.round == round_ and status in (None, each.status)
-            ]
-
-        self.until(lambda: bool(found()))
-        return found()[0]
-
-    def task(self, event: MediaUploaded, round_: int = 1) -> ReviewRequested:
-        def found() -> list[ReviewRequested]:
-            return [each for each in self.tasks.get(event.media_id, []) if each.round == round_]
-
-        self.until(lambda: bool(found()))
-        return found()[0]
-
-    def review(self, task: ReviewRequested, action: Action) -> None:
-        review = ReviewDecided(
-            review_id=uuid4(),
-            task_id=task.task_id,
-            media_id=task.media_id,
-            action=action,
-            decided_at=datetime.now(UTC),
-            reviewer_id="r-1",
-            reason="looked at it",
-        )
-        send(self.config, [(REVIEW_DECIDED, task.media_id, review)])
-
-    def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://{self.stack.workers[0].http_address}/metrics") as answer:
-            return answer.read().decode()
+from tests.stacks import PATIENCE, Platform, platform_on, stack_options
 
 
 @pytest.fixture(scope="module")
 def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("flow")
-    media = folder / "media"
-    media.mkdir()
-    models = REPOSITORY / "models"
-    build(models, home)
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
-    options = StackOptions(
-        home=home,
-        models_dir=models,
-        topics=topics(load(None).queues, 4),
-        broker="kafka",
-        kafka_data=folder / "kafka",
-        media_roots=(media,),
-        database_url=url,
-        environment={**os.environ, "UNMASK_ITEM_DEADLINE": "25"},
-    )
-    with Stack(options) as stack:
-        ledger = Ledger(url)
-        platform = Platform(stack, media, ledger)
+    with platform_on(stack_options(home, folder, {"UNMASK_ITEM_DEADLINE": "25"}, broker="kafka")) as platform:
         yield platform
-        platform.close()
-        ledger.close()
 
 
 @pytest.fixture(scope="module")

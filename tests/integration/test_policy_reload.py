@@ -21,14 +21,14 @@ from pipeline.demo.media import rendered, write_jpeg
 from pipeline.events import MediaDecided, MediaUploaded
 from pipeline.kafka import client_config
 from pipeline.ledger.ledger import Ledger
-from pipeline.models.build import build
-from pipeline.policy.file import DEFAULT, load, parse
+from pipeline.policy.file import DEFAULT, parse
 from pipeline.publish import send
 from pipeline.settings import Settings
-from pipeline.stack.up import Stack, StackOptions
+from pipeline.stack.up import Stack
 from pipeline.topics import apply as apply_topics
 from pipeline.topology import UPLOADED, topics
 from tests.integration.conftest import REPOSITORY
+from tests.stacks import stack_options
 
 PATIENCE = 120.0
 SHIPPED = DEFAULT.read_text(encoding="utf-8")
@@ -123,26 +123,14 @@ def lead(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lead]
     write_jpeg(folder / "media" / "picture.jpg", rendered(7))
     (folder / "media" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     mount(folder, SHIPPED)
-    models = REPOSITORY / "models"
-    build(models, home)
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
-    options = StackOptions(
-        home=home,
-        models_dir=models,
-        topics=topics(load(None).queues, 4),
-        broker="embedded",
-        workers=2,
-        media_roots=(folder / "media",),
-        database_url=url,
-        environment={
-            **os.environ,
-            "UNMASK_POLICY_FILE": str(folder / "policy.yaml"),
-            "UNMASK_POLICY_POLL_SECONDS": "0.5",
-            "UNMASK_POLICY_LEAD_SECONDS": "3",
-        },
-    )
+    environment = {
+        "UNMASK_POLICY_FILE": str(folder / "policy.yaml"),
+        "UNMASK_POLICY_POLL_SECONDS": "0.5",
+        "UNMASK_POLICY_LEAD_SECONDS": "3",
+    }
+    options = stack_options(home, folder, environment, workers=2)
     with Stack(options) as stack:
-        ledger = Ledger(url)
+        ledger = Ledger(options.database_url or "")
         yield Lead(stack, folder, ledger)
         ledger.close()
 

@@ -20,44 +20,22 @@ from pipeline.events import MediaUploaded, OutcomeStatus, SubjectAnswered, Subje
 from pipeline.events.codec import decode
 from pipeline.events.subject import AnswerStatus, SubjectMatch
 from pipeline.events.values import Action, Consent, RequestKind
-from pipeline.ledger.ledger import Ledger
-from pipeline.models.build import build
 from pipeline.models.samples import sample_photographs
-from pipeline.policy.file import load
 from pipeline.scan import Scan, Stored
-from pipeline.stack.up import Stack, StackOptions
-from pipeline.topology import DECIDED, SUBJECT_ANSWERED, topics
+from pipeline.topology import DECIDED, SUBJECT_ANSWERED
 from tests.asked import POLICY
 from tests.integration.conftest import REPOSITORY
-from tests.integration.test_flow import PATIENCE, Platform
+from tests.stacks import PATIENCE, Platform, platform_on, stack_options
 
 
 @pytest.fixture(scope="module")
 def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("requests")
-    media = folder / "media"
-    media.mkdir()
     policy = folder / "policy.yaml"
     policy.write_text(POLICY)
-    models = REPOSITORY / "models"
-    build(models, home)
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
-    options = StackOptions(
-        home=home,
-        models_dir=models,
-        topics=topics(load(policy).queues, 4),
-        broker="kafka",
-        kafka_data=folder / "kafka",
-        media_roots=(media,),
-        database_url=url,
-        environment={**os.environ, "UNMASK_POLICY_FILE": str(policy)},
-    )
-    with Stack(options) as stack:
-        ledger = Ledger(url)
-        platform = Platform(stack, media, ledger, policy)
+    options = stack_options(home, folder, {"UNMASK_POLICY_FILE": str(policy)}, policy=policy, broker="kafka")
+    with platform_on(options, policy) as platform:
         yield platform
-        platform.close()
-        ledger.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 import urllib.request
@@ -16,13 +15,11 @@ from pipeline.demo.media import rendered, write_jpeg
 from pipeline.events import MediaUploaded
 from pipeline.events.codec import encode
 from pipeline.kafka import client_config
-from pipeline.models.build import build
-from pipeline.policy.file import load
 from pipeline.settings import Settings
 from pipeline.stack.up import Stack, StackOptions
-from pipeline.topology import UPLOADED, topics
-from tests.integration.conftest import REPOSITORY
+from pipeline.topology import UPLOADED
 from tests.otlp import Collector, collector
+from tests.stacks import stack_options
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -30,19 +27,7 @@ PATIENCE = 120.0
 
 
 def options(home: Path, folder: Path, **environment: str) -> StackOptions:
-    media = folder / "media"
-    media.mkdir()
-    models = REPOSITORY / "models"
-    build(models, home)
-    return StackOptions(
-        home=home,
-        models_dir=models,
-        topics=topics(load(None).queues, 1),
-        broker="embedded",
-        media_roots=(media,),
-        database_url=f"sqlite:///{folder / 'ledger.sqlite'}",
-        environment={**os.environ, "NO_PROXY": "127.0.0.1", **environment},
-    )
+    return stack_options(home, folder, {"NO_PROXY": "127.0.0.1", **environment}, partitions=1)
 
 
 def traced_upload(stack: Stack, path: Path) -> None:

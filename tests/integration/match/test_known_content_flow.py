@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,13 +20,11 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.match.load import load as load_banks
 from pipeline.match.pdq import pdq
 from pipeline.match.rescan import hits, reopen
-from pipeline.models.build import build
-from pipeline.policy.file import load
 from pipeline.publish import send
 from pipeline.settings import Settings
-from pipeline.stack.up import Stack, StackOptions
-from pipeline.topology import UPLOADED, topics
-from tests.integration.conftest import REPOSITORY
+from pipeline.stack.up import Stack
+from pipeline.topology import UPLOADED
+from tests.stacks import stack_options
 from tests.unit.match.waves import waves
 
 PATIENCE = 120.0
@@ -76,7 +73,6 @@ def until(done: Callable[[], bool]) -> None:
 def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("known")
     media, banks = folder / "media", folder / "banks"
-    media.mkdir()
     banks.mkdir()
     (banks / "banks.yaml").write_text(
         "banks:\n"
@@ -84,20 +80,9 @@ def platform(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         "  - {name: tried, kind: pdq, files: [a.txt]}\n"
     )
     (banks / "a.txt").write_text(f"pdq {pdq(KNOWN)[0].hex()}\n")
-    models = REPOSITORY / "models"
-    build(models, home)
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
-    options = StackOptions(
-        home=home,
-        models_dir=models,
-        topics=topics(load(None).queues, 2),
-        broker="embedded",
-        media_roots=(media,),
-        database_url=url,
-        environment={**os.environ, "UNMASK_BANKS_DIR": str(banks)},
-    )
+    options = stack_options(home, folder, {"UNMASK_BANKS_DIR": str(banks)}, partitions=2)
     with Stack(options) as stack:
-        ledger = Ledger(url)
+        ledger = Ledger(options.database_url or "")
         yield Platform(stack, media, banks / "a.txt", ledger)
         ledger.close()
 

@@ -38,16 +38,15 @@ from pipeline.events.values import Action, Family, RequestKind
 from pipeline.kafka import client_config
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.people import People
-from pipeline.models.build import build
 from pipeline.models.samples import sample_photographs
-from pipeline.policy.file import load
 from pipeline.publish import send
 from pipeline.review.people import EVERY_QUEUE, Person, Role
 from pipeline.settings import Settings
-from pipeline.stack.up import Stack, StackOptions
-from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED, UPLOADED, topics
+from pipeline.stack.up import Stack
+from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED, UPLOADED
 from tests.integration.conftest import REPOSITORY
 from tests.integration.observability.prometheus import Prometheus
+from tests.stacks import stack_options
 
 PATIENCE = 240.0
 ROUNDS = int(os.environ.get("UNMASK_LOAD_ROUNDS", "6"))
@@ -117,31 +116,17 @@ def collector() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def run(home: Path, collector: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("watched")
-    media = folder / "media"
-    media.mkdir()
-    models = REPOSITORY / "models"
-    build(models, home)
     detectors = folder / "detectors.yaml"
     default = (REPOSITORY / "pipeline" / "detect" / "default.yaml").read_text(encoding="utf-8")
     on_trial = default.replace("{name: whole_image, mode: live", "{name: whole_image, mode: shadow")
     assert on_trial != default
     detectors.write_text(on_trial, encoding="utf-8")
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
     environment = {
-        **os.environ,
         "UNMASK_DETECTORS_FILE": str(detectors),
         "UNMASK_CONSOLE_GRACE_SECONDS": "1",
         "UNMASK_OTLP_ENDPOINT": collector,
     }
-    options = StackOptions(
-        home=home,
-        models_dir=models,
-        topics=topics(load(None).queues, 4),
-        media_roots=(media,),
-        database_url=url,
-        environment=environment,
-        console=True,
-    )
+    options = stack_options(home, folder, environment, console=True)
     with Stack(options) as stack:
         assert stack.triton
         assert stack.console
@@ -150,10 +135,10 @@ def run(home: Path, collector: str, tmp_path_factory: pytest.TempPathFactory) ->
             "unmask-console": [stack.console.metrics_address],
             "triton": [stack.triton.addresses.metrics],
         }
-        ledger = Ledger(url)
+        ledger = Ledger(options.database_url or "")
         with Prometheus(folder / "prometheus", targets, HERE / "rules") as prometheus:
             start = time.time()
-            Load(stack, ledger, media, home).all()
+            Load(stack, ledger, folder / "media", home).all()
             time.sleep(8)  # two more looks of the console and of the lag, and the rules that follow
             yield Run(prometheus, start, time.time())
         ledger.close()
