@@ -36,7 +36,7 @@ from pipeline.stack.up import Stack, StackOptions, worker_environment
 from pipeline.topology import review_topic, topics
 from tests.chaos.fleet import Fleet, Saboteur
 from tests.chaos.platform_side import Account, Sender, Watcher, group_lag, publish
-from tests.chaos.schedule import Fault, schedule, tally
+from tests.chaos.schedule import Fault, Kind, schedule, tally
 from tests.chaos.uploads import Plan, plan, write_contents
 from tests.postgres import running_postgres
 
@@ -57,6 +57,8 @@ class Options:
 
     uploads: int
     faults: int
+    each: int = 1
+    kinds: tuple[Kind, ...] = tuple(Kind)
     brokers: Literal[1, 3] = 1
     seed: int = 1
     database: Literal["sqlite", "postgres"] = "postgres"
@@ -67,7 +69,7 @@ class Options:
 
     @property
     def publishing_seconds(self) -> float:
-        return self.seconds or 11.0 * len(schedule(self.faults, 1.0, self.brokers, self.seed))
+        return self.seconds or 11.0 * len(schedule(self.faults, self.each, 1.0, self.brokers, self.seed, self.kinds))
 
     @property
     def distinct_contents(self) -> int:
@@ -203,7 +205,7 @@ def chaos(options: Options, settings: Settings, console: Console, place: Path) -
         saboteur = Saboteur(fleet, parts.kafka, parts.triton, note)
         sender = Sender(parts.config)
         seconds = options.publishing_seconds
-        faults = schedule(options.faults, seconds, options.brokers, options.seed)
+        faults = schedule(options.faults, options.each, seconds, options.brokers, options.seed, options.kinds)
         began = time.monotonic()
         hands = [
             threading.Thread(target=saboteur.carry_out, args=(faults, began, stop), daemon=True),
