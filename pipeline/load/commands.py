@@ -94,7 +94,10 @@ def load_find(
     low: Annotated[float, typer.Option(help="The first rate that is tried.")] = 0.5,
     high: Annotated[float, typer.Option(help="The highest that is tried.")] = 1000.0,
     precision: Annotated[float, typer.Option(min=0.01, max=0.9, help="How closely it is found, as a share.")] = 0.1,
-    seconds: Annotated[float, typer.Option(min=1, help="Of each probe.")] = 60.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Probes of each end of what is found, at most; odd.")] = 3,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Of each probe; nine times --max-p95 when not given.")
+    ] = None,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds before each probe that do not count.")] = 15.0,
     mix: MixOption = DEFAULT,
     patience: Patience = 60.0,
@@ -103,9 +106,15 @@ def load_find(
     yes_this_cluster: ThisCluster = False,
     as_json: AsJson = False,
 ) -> None:
-    """The highest rate that holds an objective, by bisection; status 1 when none does."""
+    """The highest rate that holds an objective, by bisection; status 1 when none does.
+
+    A short probe lets a rate pass that cannot be borne: its backlog has no time to grow. In nine times the objective a
+    ninth too much falls behind by the objective.
+    """
     if not 0 < low <= high:
         raise ConfigError("--low has to be above 0 and not above --high")
+    if repeats % 2 == 0:
+        raise ConfigError("--repeats has to be odd: most of the probes decide")
     from pipeline.load.arrivals import Ramp
     from pipeline.load.find import find_rate
     from pipeline.load.mix import parse
@@ -114,23 +123,26 @@ def load_find(
     from pipeline.load.tables import found_table
 
     shares = parse(mix)
+    lasting = seconds or 9 * max_p95
     with _progress() as tell:
         config, originals = _ready(media, frozenset(shares.weights), yes_this_cluster, tell)
 
-        def probe(rate: float) -> LoadReport:
-            err.print(f"trying {rate:.2f}/s", highlight=False)
+        def probe(rate: float, times: int) -> LoadReport:
+            err.print(f"trying {rate:.2f}/s{' again' if times else ''}", highlight=False)
             wanted = Load(
-                Ramp(rate, rate, seconds),
+                Ramp(rate, rate, lasting),
                 shares,
                 Bounds(max_drop, max_p95),
                 warm_up=warm_up,
                 patience=patience,
                 steady=steady,
-                seed=seed,
+                seed=seed + 2 * times,  # the warm-up's is one more
             )
-            return run_load(config, wanted, originals, media, tell)
+            report = run_load(config, wanted, originals, media, tell)
+            err.print("  holds" if report.holds else f"  {'; '.join(report.breaches)}", highlight=False, soft_wrap=True)
+            return report
 
-        found = find_rate(probe, low=low, high=high, precision=precision)
+        found = find_rate(probe, low=low, high=high, precision=precision, repeats=repeats)
     if as_json:
         out.print_json(msgspec.json.encode(found).decode())
     else:

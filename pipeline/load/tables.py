@@ -27,16 +27,21 @@ def load_table(report: LoadReport) -> Table:
 
 
 def found_table(found: Found) -> Table:
-    """Every probe in the order of its rate."""
-    edge = "nothing failed" if found.fails is None else f"{found.fails:.2f}/s fails"
-    table = Table(title="Highest rate", caption=f"{found.rate:.2f}/s holds, {edge}")
-    for name in ("rate /s", "achieved /s", "drop", "p50 s", "p95 s", "p99 s"):
+    """Every probe in the order of its rate, and the interval that they leave."""
+    edge = "nothing failed" if found.fails is None else f"{found.fails:.2f}/s fails, by most of their probes"
+    surely = f"up to {found.always:.2f}/s every probe held" + (
+        "" if found.never is None else f", from {found.never:.2f}/s on every one failed"
+    )
+    table = Table(title="Highest rate", caption=f"{found.rate:.2f}/s holds, {edge}; {surely}")
+    for name in ("rate /s", "sent", "achieved /s", "drop", "p50 s", "p95 s", "p99 s"):
         table.add_column(name, justify="right")
     table.add_column("")
     for each in sorted(found.tried, key=lambda tried: tried.rate):
-        _, _, *quantiles = _row(each.report.all)
+        sent, _, *quantiles = _row(each.report.all)
         mark = "[green]holds[/]" if each.report.holds else "[red]fails[/]"
-        table.add_row(f"{each.rate:.2f}", f"{each.report.achieved:.2f}", f"{each.report.drop:.1%}", *quantiles, mark)
+        table.add_row(
+            f"{each.rate:.2f}", sent, f"{each.report.achieved:.2f}", f"{each.report.drop:.1%}", *quantiles, mark
+        )
     return table
 
 
