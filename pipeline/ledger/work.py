@@ -40,7 +40,7 @@ from pipeline.ledger.entries import Note, append
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
 from pipeline.ledger.tables import decisions, hashes, outcomes, reviews, tasks, uploads
-from pipeline.ledger.work_tables import audit_log, looks, outbox, skips, work
+from pipeline.ledger.work_tables import audit_log, audit_words, looks, outbox, skips, work
 from pipeline.review.chain import Entry
 from pipeline.review.gather import Waiting
 from pipeline.review.port import Answer, Answered, Given, Held, Looked, QueueState, Refused, Stands, stands
@@ -123,10 +123,11 @@ class Work:
     def skip(self, reviewer: str, lease_id: UUID, reason: str, now: datetime, away: timedelta) -> None:
         """Give a case back with the reason; it does not come to this person again for a while."""
         with self._ledger.writing(Stage.SETTLE) as connection:
-            for task_id in self._mine(connection, reviewer, lease_id, now):
+            ids = self._mine(connection, reviewer, lease_id, now)
+            for task_id in ids:
                 self._bar(connection, task_id, reviewer, now, now + away, reason)
             self._let_go(connection, lease_id)
-            append(connection, Note(now, reviewer, "skipped", str(lease_id), {"reason": reason}))
+            append(connection, Note(now, reviewer, "skipped", str(lease_id), {}, reason, tuple(ids)))
 
     def bar(self, task_id: UUID, reviewer: str, now: datetime, reason: str) -> None:
         """Never give this task to this person: an appeal does not go to who decided."""
@@ -505,11 +506,11 @@ class Work:
     def log_entries(self, since: int = 0) -> Iterator[Entry]:
         """The chain from its beginning (or after an entry), streamed in pages."""
         while True:
-            query = select(audit_log).where(audit_log.c.seq > since).order_by(audit_log.c.seq).limit(1_000)
+            query = _ENTRIES.where(audit_log.c.seq > since).limit(1_000)
             with self._ledger.reading(Stage.SETTLE) as connection:
                 rows = connection.execute(query).mappings().all()
             for row in rows:
-                yield Entry(**row)
+                yield Entry(**{**row, "salt": row["salt"] or ""})
             if not rows:
                 return
             since = rows[-1]["seq"]
@@ -677,6 +678,11 @@ class Work:
         return query.with_for_update(of=tasks, skip_locked=True, key_share=True) if self._ledger.postgres else query
 
 
+_BESIDE = [
+    select(func.min(column)).where(audit_words.c.seq == audit_log.c.seq).scalar_subquery().label(column.name)
+    for column in (audit_words.c.words, audit_words.c.salt)  # the same for each task of an entry
+]
+_ENTRIES = select(audit_log, *_BESIDE).order_by(audit_log.c.seq)
 _NO_LEASE: dict[str, object] = dict.fromkeys(("lease_id", "leased_by", "leased_at", "leased_until", "first_action"))
 _STARTS = (
     select(_t.start_by)

@@ -3,6 +3,9 @@ or put in without breaking every link after it.
 
 It shows tampering; it cannot prevent that somebody rewrites the whole chain, so its head belongs
 somewhere else as well.
+
+Free text is not in the chain but beside it: an entry holds its digest, salted so that a short text cannot be guessed
+from it once text and salt are erased. While the text is there it has to fit.
 """
 
 from __future__ import annotations
@@ -18,8 +21,12 @@ GENESIS = "0" * 64
 """What stands before the first entry."""
 
 
+WORDS = "words"
+"""In an entry's detail: the digest of what was written."""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that somebody did or saw. `detail`: JSON."""
+    """One thing that somebody did or saw. `detail`: JSON. `words` and `salt`: what was written, while it is kept."""
 
     seq: int
     at: datetime
@@ -29,6 +36,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     previous: str
     digest: str
+    words: str | None = None
+    salt: str = ""
+
+
+def words_digest(salt: str, words: str) -> str:
+    """What an entry holds of its free text."""
+    return sha256(f"{salt}\n{words}".encode()).hexdigest()
 
 
 def digest(*, seq: int, at: datetime, actor: str, verb: str, subject: str, detail: str, previous: str) -> str:
@@ -67,5 +81,11 @@ def verify(entries: Iterable[Entry]) -> Verified:
         )
         if made != entry.digest:
             return Verified(count, head, entry.seq, f"entry {entry.seq} was changed")
+        if entry.words is not None and _kept(entry) != words_digest(entry.salt, entry.words):
+            return Verified(count, head, entry.seq, f"what was written in entry {entry.seq} was changed")
         head, count = entry.digest, entry.seq
     return Verified(count, head)
+
+
+def _kept(entry: Entry) -> object:
+    return msgspec.json.decode(entry.detail).get(WORDS)
