@@ -1,15 +1,16 @@
-"""A real Prometheus that scrapes what a test runs."""
+"""A real Prometheus that scrapes what a test or a chaos run starts."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,24 +31,45 @@ class Series:
     points: tuple[tuple[float, float], ...]
 
 
-class Prometheus:
-    """Debian's. Context manager; scrapes `targets` (job → addresses) every second, evaluates what lies in `rules`."""
+Rules = dict[str, Any]
+"""A file of rules, as Prometheus reads it."""
 
-    def __init__(self, folder: Path, targets: Mapping[str, list[str]], rules: Path) -> None:
+
+def every_two_seconds(rules: Rules) -> Rules:
+    """The same rules, evaluated more often: a test has no five minutes."""
+    return {"groups": [{**group, "interval": "2s"} for group in rules["groups"]]}
+
+
+class Prometheus:
+    """Debian's. Context manager; scrapes `targets` (job → addresses) every `scrape` seconds, evaluates what lies in
+    `rules`, as `play` makes it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        targets: Mapping[str, list[str]],
+        rules: Path,
+        play: Callable[[Rules], Rules] = every_two_seconds,
+        scrape: float = 1.0,
+    ) -> None:
         program = shutil.which("prometheus")
         assert program, "Prometheus is missing: `make system` installs it"
         folder.mkdir()
+        for path in rules.glob("*.yaml"):
+            played = play(yaml.safe_load(path.read_text(encoding="utf-8")))
+            (folder / f"rules-{path.name}").write_text(yaml.safe_dump(played, allow_unicode=True))
         config = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "2s"},
-            "rule_files": [str(path) for path in sorted(_hurried(rules, folder / "rules"))],
+            "global": {"scrape_interval": f"{scrape:g}s", "evaluation_interval": "2s"},
+            "rule_files": [str(folder / "rules-*.yaml")],
             "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()
+                {"job_name": job, "file_sd_configs": [{"files": [str(folder / f"{job}.json")]}]} for job in targets
             ],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        self._folder = folder
+        self.targets(targets)
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
-        self._jobs = frozenset(targets)
         self._log = (folder / "log").open("wb")
         self._command = [
             program,
@@ -75,6 +97,14 @@ class Prometheus:
             self._process.wait()
         self._log.close()
 
+    def targets(self, targets: Mapping[str, list[str]]) -> None:
+        """Scrape these from now on (Prometheus sees it within seconds); the jobs stay those of the beginning."""
+        self._jobs = frozenset(job for job, addresses in targets.items() if addresses)
+        for job, addresses in targets.items():
+            new = self._folder / f"{job}.new"
+            new.write_text(json.dumps([{"targets": addresses}]))
+            new.replace(self._folder / f"{job}.json")
+
     def over(self, expr: str, start: float, end: float, step: float = 2.0) -> tuple[Series, ...]:
         """The series of a query over a span of time. Raises AssertionError with what Prometheus says is wrong."""
         asked = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
@@ -87,6 +117,13 @@ class Prometheus:
         """The series of a query now."""
         found = self._ask("query", {"query": expr})["result"]
         return tuple(Series(each["metric"], ((each["value"][0], float(each["value"][1])),)) for each in found)
+
+    def samples(self, selector: str, seconds: float) -> tuple[Series, ...]:
+        """What was stored of some series in the last seconds, as it was stored."""
+        found = self._ask("query", {"query": f"{selector}[{math.ceil(seconds)}s]"})["result"]
+        return tuple(
+            Series(each["metric"], tuple((at, float(value)) for at, value in each["values"])) for each in found
+        )
 
     def traces(self, expr: str, start: float, end: float) -> frozenset[str]:
         """The traces that the buckets of a query name."""
@@ -108,10 +145,10 @@ class Prometheus:
 
     def _all_up(self) -> bool:
         try:
-            up = {series.labels["job"]: series.points[0][1] for series in self.now("up")}
+            up = self.now("up")
         except OSError:
             return False
-        return up.keys() == self._jobs and all(up.values())
+        return {series.labels["job"] for series in up} == self._jobs and all(series.points[0][1] for series in up)
 
     def _ask(self, what: str, asked: Mapping[str, str]) -> Any:
         url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(asked)}"
@@ -122,14 +159,3 @@ class Prometheus:
             if error.code == 503:
                 raise OSError("not ready") from error
             raise AssertionError(f"{asked}: {json.load(error)['error']}") from error
-
-
-def _hurried(rules: Path, folder: Path) -> list[Path]:
-    """The same rules, evaluated every two seconds: a test has no five minutes."""
-    folder.mkdir()
-    for path in rules.glob("*.yaml"):
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for group in read["groups"]:
-            group["interval"] = "2s"
-        (folder / path.name).write_text(yaml.safe_dump(read, allow_unicode=True))
-    return list(folder.glob("*.yaml"))

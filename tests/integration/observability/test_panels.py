@@ -45,7 +45,7 @@ from pipeline.settings import Settings
 from pipeline.stack.up import Stack
 from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED, UPLOADED
 from tests.integration.conftest import REPOSITORY
-from tests.integration.observability.prometheus import Prometheus
+from tests.prometheus import Prometheus
 from tests.stacks import stack_options
 
 PATIENCE = 240.0
