@@ -17,7 +17,6 @@ from signal import SIGHUP
 from typing import Protocol, TypeVar
 
 import faust
-from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -27,7 +26,7 @@ from pipeline.agents.answer import answer_record, closing
 from pipeline.agents.burial import bury_record
 from pipeline.agents.delivery import DeliveryPolicy, Drain
 from pipeline.agents.lag import LagWatch, bounds
-from pipeline.agents.probes import probes
+from pipeline.agents.probes import probes, serving
 from pipeline.agents.publish import Send, publisher
 from pipeline.agents.route import route_record
 from pipeline.agents.screen import bury_upload, screen_record
@@ -415,10 +414,8 @@ def _wire(
             return None if _held(app) else "no partitions assigned yet"
 
         checks = {"kafka": kafka_trouble, "triton": triton_trouble, "ledger": ledger_trouble}
-        runner = web.AppRunner(probes(prometheus, progress, settings.stall_seconds, checks), access_log=None)
-        await runner.setup()
-        parts.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+        application = probes(prometheus, progress, settings.stall_seconds, checks)
+        await parts.enter_async_context(serving(application, settings.http_host, settings.http_port))
         lag = asyncio.create_task(_watch_lag(app, metrics, behind))
         parts.callback(lag.cancel)
 

@@ -96,6 +96,16 @@ def worker() -> None:
 
 
 @app.command()
+def relay() -> None:
+    """Publish what people decide in the console, until a signal; for consoles with UNMASK_CONSOLE_RELAY=false."""
+    from pipeline.relay import run
+
+    settings = Settings()
+    log.configure(settings.log_level, settings.log_format)
+    asyncio.run(run(settings))
+
+
+@app.command()
 def settings() -> None:
     """List every setting: its environment variable, what it is now, what it means."""
     now = Settings()

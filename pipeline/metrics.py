@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pipeline.errors import Reason, Stage
 from pipeline.events.subject import AnswerStatus
 from pipeline.events.values import Action, Family, RequestKind, SignalStatus
+from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
 
 _ITEM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -206,3 +207,32 @@ class Metrics:
             for mode in ("live", "recorded"):
                 self.matches.labels(name, mode)
             self.quarantined.labels(name)
+
+
+class OutboxMetrics:
+    """Whether what people say gets out: what waits, which every console and relay reads from the ledger, and what this
+    process published."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.records = Gauge(
+            "unmask_outbox_records", "Answers that are not published yet", ("state",), registry=registry
+        )
+        self.age = Gauge(
+            "unmask_outbox_oldest_age_seconds", "How long the first one that may go has waited", registry=registry
+        )
+        self.published = Counter(
+            "unmask_outbox_published_total", "Records of the outbox published here", ("topic",), registry=registry
+        )
+        self.turn = Gauge(
+            "unmask_outbox_turn", "1: this process publishes; 0: another does, or nobody", registry=registry
+        )
+        for state in ("grace", "due"):
+            self.records.labels(state)
+        for topic in (REVIEW_DECIDED, SUBJECT_REQUESTED):
+            self.published.labels(topic)
+
+    def show(self, waiting: int, due: int, age: float) -> None:
+        """What waits now; `due`: of that, what may go. `age`: seconds that the first of these has waited."""
+        self.records.labels("grace").set(waiting - due)
+        self.records.labels("due").set(due)
+        self.age.set(age)

@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     console_secret: SecretStr | None = Field(None, description="Signs links and forms: 32 random characters or more.")
     console_lease_seconds: float = Field(600.0, gt=0, description="A case goes back to its queue after so long.")
     console_grace_seconds: float = Field(30.0, ge=0, description="How long a decision can be taken back.")
+    console_relay: bool = Field(
+        True, description="Whether the console publishes what people decide; off where `unmask relay` runs."
+    )
     console_oidc_issuer: str | None = Field(None, description="OpenID provider; local accounts when not set.")
     console_oidc_client_id: str | None = Field(None, description="The console's id at the provider.")
     console_oidc_client_secret: SecretStr | None = Field(None, description="The console's secret at the provider.")

@@ -1,4 +1,4 @@
-"""`/metrics`, `/livez` and `/readyz` of a worker.
+"""`/metrics`, `/livez` and `/readyz` of a worker or relay.
 
 `/livez` speaks of progress and of nothing outside: a dead database or broker is no reason to restart a worker.
 `/readyz` says which dependency is missing.
@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -41,3 +42,15 @@ def probes(
     application = web.Application()
     application.add_routes([web.get("/metrics", metrics), web.get("/livez", livez), web.get("/readyz", readyz)])
     return application
+
+
+@asynccontextmanager
+async def serving(application: web.Application, host: str, port: int) -> AsyncIterator[None]:
+    """Listen there meanwhile. Raises OSError when the port is taken."""
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -20,7 +20,7 @@ from pipeline import VERSION, log
 from pipeline.errors import Transient
 from pipeline.events.values import RequestKind
 from pipeline.ledger.open_work import Leases, OpenWork, OutboxNumbers, QueueNumbers, Records
-from pipeline.metrics import ANSWERS, WAIT_SECONDS
+from pipeline.metrics import ANSWERS, WAIT_SECONDS, OutboxMetrics
 from pipeline.pause import pause
 from pipeline.review.desk import Desk
 from pipeline.review.port import Answer, Answered, Held, Stands
@@ -69,8 +69,7 @@ class ConsoleMetrics:
         )
         self.appeals = counter("unmask_review_appeals_total", "Appeals decided here", "result")
         # Whether what they say gets out, and whether this process sees the ledger.
-        self.outbox = gauge("unmask_outbox_records", "Answers that are not published yet", "state")
-        self.outbox_age = gauge("unmask_outbox_oldest_age_seconds", "How long the first one that may go has waited")
+        self.outbox = OutboxMetrics(registry)
         self.entries = gauge("unmask_audit_log_entries", "Entries of the audit log")
         self.statements = gauge("unmask_statements_queued", "Statements of reasons that are not sent yet")
         self.statements_age = gauge("unmask_statements_oldest_age_seconds", "Age of the first of them; 0: none waits")
@@ -80,8 +79,6 @@ class ConsoleMetrics:
         self.build.labels(VERSION).set(1)
         for result in APPEAL_RESULTS:
             self.appeals.labels(result)
-        for state in ("grace", "due"):
-            self.outbox.labels(state)
         self._queues: set[str] = set()
         self._ended: set[UUID] | None = None
 
@@ -119,9 +116,7 @@ class ConsoleMetrics:
             if numbers.slack is not None:
                 self.slack.labels(queue).set(numbers.slack)
         self._leases(leases, now)
-        self.outbox.labels("grace").set(outbox.waiting - outbox.due)
-        self.outbox.labels("due").set(outbox.due)
-        self.outbox_age.set(_age(outbox.oldest, now))
+        self.outbox.show(outbox.waiting, outbox.due, outbox.age(now))
         self.entries.set(records.entries)
         self.statements.set(records.statements)
         self.statements_age.set(_age(records.oldest, now))

@@ -1,16 +1,14 @@
 """The console as a process: settings become parts, parts become an application, uvicorn serves it; the relay runs
-beside it."""
+beside it, unless it is a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 
 import uvicorn
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import CollectorRegistry
 
 from pipeline import log
@@ -25,9 +23,8 @@ from pipeline.console.server import console
 from pipeline.console.shelf import Shelf
 from pipeline.decode.pool import DecodePool
 from pipeline.decode.port import DecodeBudget
-from pipeline.errors import ConfigError, Reason, Stage, Transient
+from pipeline.errors import ConfigError
 from pipeline.fetch.factory import from_settings as fetch_from_settings
-from pipeline.kafka import client_config
 from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.open_work import OpenWork
@@ -36,12 +33,11 @@ from pipeline.ledger.policies import PolicyRecord
 from pipeline.ledger.work import Work
 from pipeline.policy.file import load
 from pipeline.policy.rules import Policy
-from pipeline.review.relay import gather, relay
+from pipeline.relay import Relay, stopped_by_signals
+from pipeline.review.relay import gather
 from pipeline.settings import Settings
 
 logger = log.get(__name__)
-
-_DELIVERY_SECONDS = 30
 
 
 @asynccontextmanager
@@ -105,10 +101,7 @@ def _provider(settings: Settings) -> Provider | None:
 async def serve(settings: Settings) -> None:
     """Serve until a signal."""
     own = load(settings.policy_file, settings.calibration_file)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(ending, stop.set)
+    stop = stopped_by_signals()
     registry = CollectorRegistry()
     metrics = ConsoleMetrics(registry)
     with closing(Ledger(settings.ledger_url)) as ledger:
@@ -130,7 +123,8 @@ async def serve(settings: Settings) -> None:
             )
             async with asyncio.TaskGroup() as running:
                 served = running.create_task(server.serve())
-                running.create_task(_relay(settings, parts, stop))
+                if settings.console_relay:
+                    running.create_task(Relay(settings, ledger, metrics.outbox).run(parts.clock, stop))
                 running.create_task(gather(parts.work, stop))
                 running.create_task(in_force.keep(stop))
                 running.create_task(
@@ -139,29 +133,3 @@ async def serve(settings: Settings) -> None:
                 # uvicorn ends itself at a signal, and then raises it again for the handlers above.
                 await served
                 stop.set()
-
-
-async def _relay(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
-    producer = Producer({**client_config(settings), "acks": "all", "message.timeout.ms": _DELIVERY_SECONDS * 1000})
-
-    async def send(topic: str, key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
-        await asyncio.to_thread(_send, producer, topic, key, value, headers)
-
-    await relay(parts.work, send, parts.clock, stop)
-
-
-def _send(producer: Producer, topic: str, key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]) -> None:
-    refused: list[KafkaError] = []
-    delivered: list[Message] = []
-
-    def done(error: KafkaError | None, message: Message) -> None:
-        (refused.append(error) if error else delivered.append(message))
-
-    try:
-        producer.produce(topic, key=key, value=value, headers=list(headers), on_delivery=done)
-        producer.flush(_DELIVERY_SECONDS)
-    except (KafkaException, BufferError) as error:
-        raise Transient(Stage.SETTLE, Reason.BROKER_UNAVAILABLE, f"{topic}: {error!r}") from error
-    if not delivered:
-        detail = str(refused[0]) if refused else "no answer"
-        raise Transient(Stage.SETTLE, Reason.BROKER_UNAVAILABLE, f"{topic}: {detail}")

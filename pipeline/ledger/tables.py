@@ -129,7 +129,6 @@ tasks = Table(
     Column("deadline", Utc, nullable=False),
     Column("event", Text, nullable=False),
     Column("start_by", Utc, comment="the deadline less the expected handling; null from workers of an older release"),
-    Column("traceparent", Text, comment="of the record that asked for it"),
     CheckConstraint("state IN ('open', 'decided', 'superseded')", name="state"),
     UniqueConstraint("media_id", "round"),
     ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),

@@ -5,7 +5,7 @@ tasks ◄─┬─ work       who holds it, until when; held back, assigned
         └─ looks      what people said, before it becomes a review
 outbox                what is to be published, written with the answer
 audit_log             who did and saw what, chained
-  ▲── audit_words     what they wrote of it, which can be erased
+turns                 which relay publishes
 """
 
 from __future__ import annotations
@@ -78,6 +78,14 @@ outbox = Table(
     Index(None, "answer_id"),
 )
 
+turns = Table(
+    "turns",
+    metadata,
+    Column("name", Text, primary_key=True, comment="what is done"),
+    Column("holder", Uuid, nullable=False, comment="the process that does it"),
+    Column("until", Utc, nullable=False, comment="then another may"),
+)
+
 audit_log = Table(
     "audit_log",
     metadata,
@@ -91,16 +99,6 @@ audit_log = Table(
     Column("digest", Text, nullable=False),
     Index(None, "subject"),
     Index(None, "actor", "at"),
-)
-
-audit_words = Table(
-    "audit_words",
-    metadata,
-    Column("seq", Integer, ForeignKey("audit_log.seq"), primary_key=True),
-    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
-    Column("salt", Text, nullable=False),
-    Column("words", Text, nullable=False),
-    Index(None, "task_id"),
 )
 
 golden = Table(

@@ -1,7 +1,8 @@
 """The outbox's way to Kafka: what people decided is published once their time to take it back is over.
 
 At least once: a record that was published and not yet marked is published again, with the same id and the same bytes;
-`settle` takes the first. Any number of relays may run: they publish the same records.
+`settle` takes the first. Any number of relays may run: one of them has the turn and publishes, in order, and the others
+stand by. One that dies leaves its turn to them within `TURN`, and perhaps a batch that is published twice.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 from pipeline import log
 from pipeline.errors import Transient
 from pipeline.events import ReviewDecided, SubjectRequested
 from pipeline.events.cloudevents import headers
 from pipeline.events.codec import decode
+from pipeline.ledger.turns import Turns
 from pipeline.ledger.work import Work
 from pipeline.pause import pause
 from pipeline.review.gather import Cases
@@ -31,17 +34,50 @@ _EVENTS: dict[str, type[ReviewDecided] | type[SubjectRequested]] = {
     REVIEW_DECIDED: ReviewDecided,
     SUBJECT_REQUESTED: SubjectRequested,
 }
-_PAUSE, _LONGEST = 0.5, 10.0
+_NAME = "relay"
+TURN = timedelta(seconds=30)
+DELIVERY_SECONDS = 10.0
+"""Longer than this `Send` must not take: nothing is begun that might end after the turn."""
+_PAUSE, _STAND_BY, _LONGEST = 0.5, 2.0, 10.0
 _FORGET_SECONDS = 3600.0
 """Cases are read anew so often: those that were decided meanwhile are not kept in memory for ever."""
 
 
-async def relay_once(work: Work, send: Send, now: datetime) -> int:
-    """Publish what is due; how many. What was published before trouble came is marked."""
+class Turn:
+    """One relay's turn at the outbox."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns, self._holder = turns, uuid4()
+        self._until = 0.0
+
+    async def take(self, now: datetime) -> bool:
+        """Have it, or keep it; whether this relay may publish. Raises Transient."""
+        if time.monotonic() < self._until - TURN.total_seconds() / 2:
+            return True
+        began = time.monotonic()
+        mine = await asyncio.to_thread(self._turns.take, _NAME, self._holder, now, now + TURN)
+        self._until = began + TURN.total_seconds() if mine else 0.0
+        return mine
+
+    def lasts(self) -> bool:
+        """Whether one more record can be published in it."""
+        return time.monotonic() + DELIVERY_SECONDS < self._until
+
+    async def give_back(self) -> None:
+        """Leave it to others at once."""
+        if self._until:
+            self._until = 0.0
+            await asyncio.to_thread(self._turns.give_back, _NAME, self._holder)
+
+
+async def relay_once(work: Work, send: Send, now: datetime, lasts: Callable[[], bool] = lambda: True) -> int:
+    """Publish what is due, as long as the turn lasts; how many. What was published before trouble came is marked."""
     due = await asyncio.to_thread(work.due, now)
     done = []
     try:
         for outbox_id, topic, key, value in due:
+            if not lasts():
+                break
             await send(topic, key.encode(), value, headers_of(topic, value))
             done.append(outbox_id)
     finally:
@@ -91,12 +127,26 @@ def _known(work: Work) -> Cases:
     return cases
 
 
-async def relay(work: Work, send: Send, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
-    """Publish until told to stop. Trouble is waited out: nothing in the outbox is lost."""
+async def relay(
+    work: Work,
+    turn: Turn,
+    send: Send,
+    clock: Callable[[], datetime],
+    stop: asyncio.Event,
+    moved: Callable[[], None] = lambda: None,
+) -> None:
+    """Publish in one's turn until told to stop. Trouble is waited out: nothing in the outbox is lost.
+
+    `moved`: told once a round, for whoever asks whether this is still alive.
+    """
     wait = _PAUSE
     while not stop.is_set():
+        moved()
         try:
-            count = await relay_once(work, send, clock())
+            if not await turn.take(clock()):
+                await pause(stop, _STAND_BY)
+                continue
+            count = await relay_once(work, send, clock(), turn.lasts)
             wait = _PAUSE
             if count:
                 logger.info("published reviews", count=count)
@@ -105,3 +155,7 @@ async def relay(work: Work, send: Send, clock: Callable[[], datetime], stop: asy
             logger.warning("reviews wait in the outbox", detail=trouble.detail)
             wait = min(_LONGEST, wait * 2)
         await pause(stop, wait)
+    try:
+        await turn.give_back()
+    except Transient as trouble:
+        logger.warning("the turn is not given back", detail=trouble.detail)
