@@ -34,7 +34,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The migration that makes exactly these tables. Revisions sort as text."""
 
 
@@ -129,6 +129,7 @@ tasks = Table(
     Column("deadline", Utc, nullable=False),
     Column("event", Text, nullable=False),
     Column("start_by", Utc, comment="the deadline less the expected handling; null from workers of an older release"),
+    Column("traceparent", Text, comment="of the record that asked for it"),
     CheckConstraint("state IN ('open', 'decided', 'superseded')", name="state"),
     UniqueConstraint("media_id", "round"),
     ForeignKeyConstraint(["media_id", "round"], ["decisions.media_id", "decisions.round"]),

@@ -5,6 +5,7 @@ tasks ◄─┬─ work       who holds it, until when; held back, assigned
         └─ looks      what people said, before it becomes a review
 outbox                what is to be published, written with the answer
 audit_log             who did and saw what, chained
+  ▲── audit_words     what they wrote of it, which can be erased
 turns                 which relay publishes
 """
 
@@ -99,6 +100,16 @@ audit_log = Table(
     Column("digest", Text, nullable=False),
     Index(None, "subject"),
     Index(None, "actor", "at"),
+)
+
+audit_words = Table(
+    "audit_words",
+    metadata,
+    Column("seq", Integer, ForeignKey("audit_log.seq"), primary_key=True),
+    Column("task_id", Uuid, ForeignKey("tasks.task_id"), primary_key=True),
+    Column("salt", Text, nullable=False),
+    Column("words", Text, nullable=False),
+    Index(None, "task_id"),
 )
 
 golden = Table(
