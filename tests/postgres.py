@@ -22,18 +22,69 @@ NOBODY = 65534
 """PostgreSQL refuses to run as root."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Postgres:
-    """A running server: its libpq URL, on a Unix socket, its pid, and the folder of `pg_dump` and its like."""
+    """A server: its libpq URL, its pid, and the folder of `pg_dump` and its like. It listens on a Unix socket, and on
+    127.0.0.1 where it was given a port."""
 
     url: str
-    pid: int
     programs: Path
+    _folder: Path
+    _port: int | None
+    _options: dict[str, Any]
+    _server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    def start(self) -> None:
+        """Start on the data that are there, and wait until it answers. One that was killed may leave processes that
+        are about to end, and hold the memory that the next one wants: it is tried again."""
+        listen = ["-h", "127.0.0.1", "-p", str(self._port)] if self._port else ["-h", ""]
+        deadline = time.monotonic() + 60
+        while True:
+            with (self._folder / "log").open("ab") as log:
+                self._server = subprocess.Popen(
+                    [self.programs / "postgres", "-D", self._folder / "data", "-k", self._folder, *listen],
+                    stdout=log,
+                    stderr=log,
+                    **self._options,
+                )
+            if self._answers(deadline):
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"PostgreSQL does not start: {(self._folder / 'log').read_text()[-4000:]}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Its fast way: what is under way is rolled back."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """What a power cut does, but for what the kernel had not written."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        assert self._server is not None
+        self._server.send_signal(number)
+        self._server.wait(timeout=30)
+
+    def _answers(self, deadline: float) -> bool:
+        assert self._server is not None
+        while self._server.poll() is None and time.monotonic() < deadline:
+            try:
+                psycopg.connect(self.url, connect_timeout=2).close()
+                return True
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+        return False
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """Start an empty server; end it and remove its data."""
+def running_postgres(port: int | None = None) -> Iterator[Postgres]:
+    """Start an empty server; end it and remove its data. `port`: listen on 127.0.0.1 too."""
     # A folder of its own: those of the tests are closed to other users, and socket paths have to be short.
     with tempfile.TemporaryDirectory(prefix="unmask-pg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -41,30 +92,29 @@ def running_postgres() -> Iterator[Postgres]:
         programs = _programs(folder, readable_by_all=bool(identity))
         if identity:
             os.chown(folder, NOBODY, NOBODY)
-        environment = {"PATH": os.defpath, "HOME": name, "LC_ALL": "C.UTF-8"}
-        data = folder / "data"
+        options = {"env": {"PATH": os.defpath, "HOME": name, "LC_ALL": "C.UTF-8"}, **identity}
         subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"],
+            [
+                programs / "initdb",
+                "-D",
+                folder / "data",
+                "-U",
+                "postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--no-sync",
+            ],
             check=True,
             capture_output=True,
-            env=environment,
-            **identity,
+            **options,
         )
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-h", "", "-k", folder],
-                stdout=log,
-                stderr=log,
-                env=environment,
-                **identity,
-            )
+        url = f"postgresql://postgres@/postgres?host={name}" + (f"&port={port}" if port else "")
+        server = Postgres(url, programs, folder, port, options)
+        server.start()
         try:
-            url = f"postgresql://postgres@/postgres?host={name}"
-            _wait_for(url, server, folder / "log")
-            yield Postgres(url, server.pid, programs)
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(timeout=30)
+            server.stop()
 
 
 def _programs(folder: Path, *, readable_by_all: bool) -> Path:
@@ -78,15 +128,3 @@ def _programs(folder: Path, *, readable_by_all: bool) -> Path:
     copy = folder / "programs"
     shutil.copytree(programs.parent, copy, symlinks=True)
     return copy / programs.name
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=2).close()
-            return
-        except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"PostgreSQL does not start: {log.read_text()}") from None
-        time.sleep(0.1)

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +44,13 @@ appender.console.layout.pattern = %d{ISO8601} %p %c{1}: %m%n
 
 @dataclass(frozen=True)
 class NodePorts:
-    """Where one node listens on 127.0.0.1."""
+    """Where one node listens on 127.0.0.1. `door`: one more port for clients, and the one that they are told instead
+    of it, behind which somebody passes on what comes."""
 
     node_id: int
     broker: int
     controller: int
+    door: tuple[int, int] | None = None
 
 
 class KafkaNode:
@@ -118,15 +121,20 @@ class KafkaNode:
 class Kafka:
     """A cluster of one or three nodes on this machine. Context manager.
 
-    `data` keeps what was written from one run to the next; by default it lies in `home`.
+    `data` keeps what was written from one run to the next; by default it lies in `home`. `doors`: see NodePorts, one
+    for each node.
     """
 
-    def __init__(self, home: Path, nodes: int = 1, *, data: Path | None = None, on_event: OnEvent = ignore) -> None:
+    def __init__(self, home: Path, nodes: int = 1, *, data: Path | None = None, doors: Sequence[tuple[int, int]] = (),
+                 on_event: OnEvent = ignore) -> None:  # fmt: skip
         home = home.absolute()
         software = Software(home / "kafka" / KAFKA_VERSION, on_event)
         data = (data or home / "kafka" / f"data-{nodes}").absolute()
         free = free_ports(2 * nodes)
-        ports = tuple(NodePorts(i + 1, free[2 * i], free[2 * i + 1]) for i in range(nodes))
+        ports = tuple(
+            NodePorts(i + 1, free[2 * i], free[2 * i + 1], door)
+            for i, door in zip(range(nodes), doors or (None,) * nodes, strict=True)
+        )
         cluster_id = _cluster_id(data)
         self._software = software
         self.nodes = tuple(KafkaNode(own, ports, software, data, cluster_id, on_event) for own in ports)
@@ -168,15 +176,17 @@ def server_properties(own: NodePorts, cluster: tuple[NodePorts, ...], log_dir: P
     """The configuration of one node. Internal topics are kept small, since one machine carries them all."""
     replicas = min(3, len(cluster))
     in_sync = max(1, replicas - 1)
+    door, told = (f",DOOR://127.0.0.1:{port}" for port in own.door) if own.door else ("", "")
     voters = ",".join(f"{node.node_id}@127.0.0.1:{node.controller}" for node in cluster)
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": own.node_id,
         "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://127.0.0.1:{own.broker},CONTROLLER://127.0.0.1:{own.controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{own.broker}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{own.broker},CONTROLLER://127.0.0.1:{own.controller}{door}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{own.broker}{told}",
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,DOOR:PLAINTEXT",
+        "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": log_dir,
         "auto.create.topics.enable": "false",  # topics are provisioned; a typing error must not make one
         "default.replication.factor": replicas,

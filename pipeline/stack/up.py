@@ -37,6 +37,7 @@ class StackOptions:
     broker: BrokerKind = "embedded"
     kafka_nodes: Literal[1, 3] = 1
     kafka_data: Path | None = None  # where Kafka keeps its records; in home when None
+    kafka_doors: tuple[tuple[int, int], ...] = ()  # more ports for clients, one for each node; see NodePorts
     workers: int = 1
     media_roots: tuple[Path, ...] = ()  # folders that workers may read `file:` URIs from
     fetch_schemes: tuple[str, ...] = ("https", "s3", "gs", "az")  # besides `file`, when there are media roots
@@ -145,6 +146,10 @@ class ConsoleProcess:
         """SIGTERM."""
         self._child.stop()
 
+    def kill(self) -> None:
+        """SIGKILL, and stay down until `start()`."""
+        self._child.kill()
+
 
 class Stack:
     """Everything that `unmask stack up` runs. Context manager; `stop()` may be called at any time, and twice."""
@@ -232,7 +237,10 @@ class Stack:
     def _make_broker(self) -> EmbeddedBroker | Kafka:
         if self._options.broker == "embedded":
             return EmbeddedBroker(self._options.home, self._on_broker_event)
-        return Kafka(self._options.home, self._options.kafka_nodes, data=self._options.kafka_data, on_event=self._tell)
+        chosen = self._options
+        return Kafka(
+            chosen.home, chosen.kafka_nodes, data=chosen.kafka_data, doors=chosen.kafka_doors, on_event=self._tell
+        )
 
     def _make_workers(self) -> tuple[Worker, ...]:
         environment = worker_environment(self._options, self.bootstrap_servers, self.triton_url)
