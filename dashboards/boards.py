@@ -778,6 +778,14 @@ REVIEW = Board(
                     (Query("max by (state) (unmask_outbox_records)", "{{state}}"),),
                 ),
                 Panel(
+                    "Published",
+                    "Records of the outbox per minute, and how many relays have the turn: one, or nobody publishes.",
+                    (
+                        Query(f"60 * {rate('unmask_outbox_published_total')}", "records/min"),
+                        Query("sum (unmask_outbox_turn)", "have the turn"),
+                    ),
+                ),
+                Panel(
                     "Audit log",
                     "Entries per minute. Answers without entries would be a breach of the promise to auditors.",
                     (

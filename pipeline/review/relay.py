@@ -38,7 +38,7 @@ _NAME = "relay"
 TURN = timedelta(seconds=30)
 DELIVERY_SECONDS = 10.0
 """Longer than this `Send` must not take: nothing is begun that might end after the turn."""
-_PAUSE, _STAND_BY, _LONGEST = 0.5, 2.0, 10.0
+_PAUSE, _LONGEST = 0.5, 10.0
 _FORGET_SECONDS = 3600.0
 """Cases are read anew so often: those that were decided meanwhile are not kept in memory for ever."""
 
@@ -134,17 +134,19 @@ async def relay(
     clock: Callable[[], datetime],
     stop: asyncio.Event,
     moved: Callable[[], None] = lambda: None,
+    stand_by: float = 2.0,
 ) -> None:
     """Publish in one's turn until told to stop. Trouble is waited out: nothing in the outbox is lost.
 
-    `moved`: told once a round, for whoever asks whether this is still alive.
+    `moved`: told once a round, for whoever asks whether this is still alive. `stand_by`: seconds between two looks
+    whether the turn is free.
     """
     wait = _PAUSE
     while not stop.is_set():
         moved()
         try:
             if not await turn.take(clock()):
-                await pause(stop, _STAND_BY)
+                await pause(stop, stand_by)
                 continue
             count = await relay_once(work, send, clock(), turn.lasts)
             wait = _PAUSE

@@ -19,7 +19,7 @@ from dashboards.objectives import OUR_REASONS
 from dashboards.panels import Panel
 from pipeline.console.metrics import ConsoleMetrics
 from pipeline.errors import Reason
-from pipeline.metrics import Metrics
+from pipeline.metrics import Metrics, OutboxMetrics
 from pipeline.policy.file import load
 
 ROOT = Path(__file__).parents[2]
@@ -134,12 +134,15 @@ def test_our_reasons_are_reasons():
 
 def metrics_table() -> str:
     """Every metric of Unmask's own, from the code."""
-    workers, consoles = CollectorRegistry(), CollectorRegistry()
+    workers, consoles, relays = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
     Metrics(workers)
     ConsoleMetrics(consoles)
+    OutboxMetrics(relays)
+    both = {name for names in relays._collector_to_names.values() for name in names}
     lines = ["| metric | labels | of | what |", "|---|---|---|---|"]
-    for who, registry in (("worker", workers), ("console", consoles)):
-        for collector in registry._collector_to_names:
+    for part, registry in (("worker", workers), ("console", consoles)):
+        for collector, names in registry._collector_to_names.items():
+            who = "console, relay" if both.issuperset(names) else part
             (metric,) = collector.describe()
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name
             labels = ", ".join(f"`{label}`" for label in getattr(collector, "_labelnames", ())) or "–"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -14,8 +15,9 @@ from pipeline.events import SubjectRequested
 from pipeline.events.codec import encode
 from pipeline.events.values import RequestKind
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.turns import Turns
 from pipeline.ledger.work import Work
-from pipeline.review.relay import headers_of, relay, relay_once
+from pipeline.review.relay import TURN, Turn, headers_of, relay, relay_once
 from pipeline.route import route
 from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
 from tests.records import NOON, decided, reviewed
@@ -27,6 +29,27 @@ def work(tmp_path: Path) -> Iterator[Work]:
     ledger.migrate()
     yield Work(ledger)
     ledger.close()
+
+
+@pytest.fixture
+def turns(work: Work) -> Turns:
+    return Turns(work._ledger)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not done():
+            await asyncio.sleep(0.02)
+
+
+class DiesWithoutMarking:
+    """The work of a relay whose process is gone before it could write down what it published."""
+
+    def __init__(self, work: Work) -> None:
+        self.due = work.due
+
+    def sent(self, ids: list[UUID], now: datetime) -> None:
+        """Never happens."""
 
 
 class Broker:
@@ -67,19 +90,66 @@ async def test_trouble_in_the_middle_loses_nothing(work: Work) -> None:
     assert broker.taken == [b"0", b"1", b"2", b"3"]
 
 
-async def test_it_goes_on_until_told_to_stop(work: Work) -> None:
+async def test_it_goes_on_until_told_to_stop(work: Work, turns: Turns) -> None:
     """A broker that is away for a while is waited for."""
     work.post("t", "k", b"0", NOON)
     broker, stop = Broker(fails_at=0), asyncio.Event()
-    running = asyncio.create_task(relay(work, broker.send, lambda: NOON, stop))
+    running = asyncio.create_task(relay(work, Turn(turns), broker.send, lambda: NOON, stop))
     await asyncio.sleep(0.05)
     broker.fails_at = None
-    async with asyncio.timeout(30):
-        while not broker.taken:
-            await asyncio.sleep(0.05)
+    await until(lambda: bool(broker.taken))
     stop.set()
     await running
     assert broker.taken == [b"0"]
+
+
+async def test_two_relays_publish_every_record_once_and_in_order(work: Work, turns: Turns) -> None:
+    """One has the turn; when it stops, the other goes on at once."""
+    for i in range(250):
+        work.post("t", f"k{i % 7}", b"%d" % i, NOON + timedelta(seconds=i))
+    later, broker = NOON + timedelta(hours=1), Broker()
+    stops = asyncio.Event(), asyncio.Event()
+    running = [
+        asyncio.create_task(relay(work, Turn(turns), broker.send, lambda: later, stop, stand_by=0.01)) for stop in stops
+    ]
+    await until(lambda: len(broker.taken) == 250)
+    stops[0].set()
+    await running[0]
+    for i in range(250, 260):
+        work.post("t", f"k{i % 7}", b"%d" % i, NOON + timedelta(seconds=i))
+    await until(lambda: len(broker.taken) == 260)
+    stops[1].set()
+    await running[1]
+    assert broker.taken == [b"%d" % i for i in range(260)]
+
+
+async def test_one_that_dies_is_followed_when_its_turn_is_over(work: Work, turns: Turns) -> None:
+    """Nothing is lost and the order of each key is kept; what it published and did not mark is published again, the
+    same, and nothing else is."""
+    for i in range(30):
+        work.post("t", f"k{i % 3}", b"%d" % i, NOON + timedelta(seconds=i))
+    later = NOON + timedelta(hours=1)
+    first, second, broker = Turn(turns), Turn(turns), Broker(fails_at=12)
+    assert await first.take(later)
+    with pytest.raises(Transient):
+        await relay_once(DiesWithoutMarking(work), broker.send, later)  # type: ignore[arg-type]
+    broker.fails_at = None
+    assert not await second.take(later)
+    assert not await second.take(later + TURN / 2)
+    assert await second.take(later + TURN)
+    assert await relay_once(work, broker.send, later + TURN, second.lasts) == 30
+    assert broker.taken == [b"%d" % i for i in (*range(12), *range(30))]
+    assert not await Turn(turns).take(later + TURN)
+
+
+async def test_nothing_is_begun_when_the_turn_is_about_to_end(work: Work) -> None:
+    """A relay that was stopped for a while does not go on with what it had: another may have published it."""
+    for i in range(5):
+        work.post("t", "k", b"%d" % i, NOON)
+    broker = Broker()
+    assert await relay_once(work, broker.send, NOON, lambda: len(broker.taken) < 2) == 2
+    assert len(broker.taken) == 2
+    assert await relay_once(work, broker.send, NOON) == 3
 
 
 def test_a_record_goes_out_with_the_headers_of_any_other() -> None:
