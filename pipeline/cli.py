@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import pipeline.one_thread  # noqa: F401 (before anything that imports NumPy)
 from pipeline import VERSION, log
 from pipeline.console.commands import console_app
 from pipeline.errors import Reason, Stage, UnmaskError

@@ -31,6 +31,7 @@ from pipeline.decode.port import Clip, DecodeBudget, Span, Window
 from pipeline.decode.sandbox import SandboxReport
 from pipeline.decode.zygote import DONE, MAX_SPANS, Ended, Job, Order, Ready
 from pipeline.errors import Permanent, Reason, Stage, Transient
+from pipeline.one_thread import ONE_THREAD
 
 T = TypeVar("T")
 
@@ -346,7 +347,6 @@ def _cancelled() -> bool:
 def _spawn(control: int, budget: DecodeBudget, decoder: str) -> subprocess.Popen[bytes]:
     """Start the template in a session of its own (a Ctrl-C is for the worker), with a bare environment."""
     keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-    threads = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
     return subprocess.Popen(
         [
             sys.executable,
@@ -361,7 +361,7 @@ def _spawn(control: int, budget: DecodeBudget, decoder: str) -> subprocess.Popen
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
-        env={**keep, **threads, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
+        env={**keep, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
     )
 
 

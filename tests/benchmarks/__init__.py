@@ -1,0 +1,1 @@
+import pipeline.one_thread  # noqa: F401 (as the worker: what is called directly is held against it)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -141,3 +144,17 @@ def test_what_conditions_may_use():
     listed = json.loads(CliRunner().invoke(app, ["policy", "fields", "--json"]).output)
     assert {each["name"] for each in listed} == set(FIELDS)
     assert CliRunner().invoke(app, ["policy", "schema"]).output == written()
+
+
+def test_every_command_computes_on_one_thread_unless_told_otherwise() -> None:
+    """NumPy's library has the number when it is loaded, which it asks for once; what the operator set stays."""
+    script = (
+        "import ctypes, os, pathlib, pipeline.cli, numpy\n"
+        "(path,) = pathlib.Path(numpy.__file__).parents[1].glob('numpy.libs/libscipy_openblas64_*.so')\n"
+        "print(ctypes.CDLL(str(path)).scipy_openblas_get_num_threads64_(), os.environ['OMP_NUM_THREADS'])"
+    )
+    bare = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**bare, "OMP_NUM_THREADS": "3"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "3"]
