@@ -81,11 +81,17 @@ class Reviewed(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What an outcome says. `content` is a digest of everything in it but the time."""
+    """What an outcome says. `content` is a digest of everything in it but the time and a person's own words; `words` is
+    one of those, 0 once they were erased."""
 
     action: Action
     decided_by: DecidedBy
     content: int
+    words: int = 0
+
+    def differs(self, other: Answer) -> bool:
+        """Whether they say different things; what was erased says nothing."""
+        return self.content != other.content or (self.words != other.words and bool(self.words and other.words))
 
     def __str__(self) -> str:
         return f"{self.action} by {self.decided_by}"
@@ -451,7 +457,7 @@ def _take_outcome(fact: Enforced, file: _File) -> None:
     answer = fact.answer
     if first is not None:
         file.duplicates.enforced += 1
-        if first.content != answer.content:
+        if first.differs(answer):
             file.rivals.setdefault((fact.media_id, fact.round, fact.status), {first}).add(answer)
         answer = min(first, answer)  # not the first that was read, so that the report does not depend on the order
     if final:
@@ -534,7 +540,7 @@ def _outcomes_agree(status: str, told: Answer | None, recorded: Answer | None) -
         yield Violation.OUTCOME_NOT_PUBLISHED, f"the ledger's {status} outcome ({recorded}) was never published"
     elif told is not None and recorded is None:
         yield Violation.OUTCOME_NOT_RECORDED, f"a {status} outcome ({told}) was published that the ledger does not have"
-    elif told is not None and recorded is not None and told.content != recorded.content:
+    elif told is not None and recorded is not None and told.differs(recorded):
         yield Violation.OUTCOME_DIFFERS, f"the {status} outcome is {told} in the topic and {recorded} in the ledger"
 
 

@@ -29,6 +29,7 @@ from pipeline.audit import (
 )
 from pipeline.events import (
     DeadLetter,
+    DecidedBy,
     Event,
     MediaDecided,
     MediaEnforced,
@@ -41,6 +42,7 @@ from pipeline.events import (
 from pipeline.events.cloudevents import round_of
 from pipeline.events.codec import MalformedEvent, decode
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.purge import ERASED
 from pipeline.scan import IDLE_SECONDS, Scan, Stored, existing_topics
 from pipeline.topology import (
     DEAD_LETTER,
@@ -168,7 +170,7 @@ def _subject(letter: DeadLetter) -> tuple[str | None, int]:
 
 
 def _enforced(outcome: MediaEnforced, at: float, where: Where) -> Enforced:
-    answer = Answer(outcome.action, outcome.decided_by, _digest(outcome))
+    answer = Answer(outcome.action, outcome.decided_by, *_digests(outcome))
     return Enforced(outcome.media_id, outcome.round, at, where, outcome.status, answer)
 
 
@@ -177,7 +179,15 @@ def _answered(said: SubjectAnswered, at: float, where: Where) -> Answered:
     return Answered(said.request_id, said.status, at, where, int.from_bytes(blake2b(content, digest_size=8).digest()))
 
 
-def _digest(outcome: MediaEnforced) -> int:
-    """Of all that an outcome says but when: a repeat may be later, it may not be different."""
+def _digests(outcome: MediaEnforced) -> tuple[int, int]:
+    """Of all that an outcome says but when: a repeat may be later, it may not be different. A person's words are apart:
+    they may have been erased on one side."""
     said = msgspec.structs.replace(outcome, enforced_at=_NEVER)
+    if outcome.decided_by is not DecidedBy.PERSON:
+        return _digest(said), 0
+    words = 0 if ERASED in outcome.reasons else _digest((outcome.reasons, outcome.label, outcome.viewer_label))
+    return _digest(msgspec.structs.replace(said, reasons=(), label=None, viewer_label=None)), words
+
+
+def _digest(said: object) -> int:
     return int.from_bytes(blake2b(msgspec.msgpack.encode(said), digest_size=8).digest())

@@ -8,16 +8,21 @@ import pytest
 from sqlalchemy import select, text
 
 from pipeline.errors import Stage
-from pipeline.events import MediaDecided, MediaEnforced, ReviewRequested
+from pipeline.events import DecidedBy, MediaDecided, MediaEnforced, ReviewDecided, ReviewRequested
+from pipeline.events.codec import decode
 from pipeline.events.values import Action, Consent, FrameHash, MediaFacts, MediaKind
+from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.purge import FORGOTTEN, Purge, Which
+from pipeline.ledger.purge import ERASED, FORGOTTEN, Purge, Which
 from pipeline.ledger.tables import contents, hashes, uploads
 from pipeline.ledger.work import Work
+from pipeline.review.chain import verify
 from pipeline.review.port import Answer
 from pipeline.route import route
+from pipeline.settle import settle
+from tests.asked import asking, concerning, record
 from tests.records import NOON, decided, reviewed, upload
-from tests.work_promises import GRACE, LEASE, put
+from tests.work_promises import AWAY, GRACE, LEASE, put
 
 HOUR = timedelta(hours=1)
 FACTS = MediaFacts(kind=MediaKind.IMAGE, container="jpeg", metadata=(("exif:Artist", "Zoë Secret"),))
@@ -107,6 +112,87 @@ class PurgePromises:
         found = Purge(ledger).forget(Which(uploader_id="zoe"), also_waiting=False, dry_run=False)
         assert (found.uploads, found.tasks, found.reviews) == (1, 1, 1)
         assert Purge(ledger).traces(["zoe"]) == {}
+
+    def test_what_people_wrote_goes_and_the_audit_log_holds(self, ledger: Ledger) -> None:
+        """Reasons, notes, labels, reasons of skips, statements of requests: no column holds them any more, the log is
+        as whole as before, and the outcome says what was decided, how, and that words are gone."""
+        told(ledger, "m1", "zoe", "ab" * 32, review="faces")
+        told(ledger, "m2", "max", "cd" * 32, review="faces")
+        work = Work(ledger)
+        for _ in range(2):
+            held = work.claim("ann", ("faces",), NOON, LEASE)
+            assert held is not None
+            work.skip("ann", held.lease_id, f"{held.tasks[0].media_id}: skipped", NOON, AWAY)
+        for _ in range(2):
+            held = work.claim("eve", ("faces",), NOON, LEASE)
+            assert held is not None
+            task = held.tasks[0]
+            name = task.media_id
+            words = Answer(Action.LABEL, f"{name}: reason", f"{name}: notes", f"{name}: label")
+            work.answer("eve", held.lease_id, words, NOON, GRACE, {})
+            rows = work.due(NOON + GRACE)
+            (review,) = [decode(value, ReviewDecided) for _, _, key, value in rows if key == name]
+            assert isinstance(review, ReviewDecided)
+            ledger.record_review(review)
+            ledger.record_final(settle(review, task))
+            work.sent([row[0] for row in rows], NOON + GRACE)
+        before, published = verify(work.log_entries()), ledger.outcome("m1")
+        assert (before.broken_at, published is not None and "m1: reason" in published.reasons) == (None, True)
+        opened = record(ledger, asking("m1", statement="m1: statement"), concerning("m1", "m2"))
+        assert [each.media_id for each in opened.decisions] == ["m1", "m2"]
+        ours = ["m1: reason", "m1: notes", "m1: label", "m1: skipped", "m1: statement"]
+        found = {name for word in ours for name in Purge(ledger).traces([word])}
+        assert found == {
+            "audit_words.words",
+            "decisions.event",
+            "looks.event",
+            "outbox.value",
+            "outcomes.event",
+            "requests.event",
+            "reviews.event",
+            "skips.reason",
+            "tasks.event",
+        }, found
+
+        assert forget(ledger, Which(uploader_id="zoe"), also_waiting=True) == 1
+        assert Purge(ledger).traces(ours) == {}
+        for word in ("m2: reason", "m2: notes", "m2: label", "m2: skipped"):
+            assert Purge(ledger).traces([word]) != {}
+        assert verify(work.log_entries()) == before
+        (kept,) = [
+            each for each in ledger.all_outcomes() if each.media_id == "m1" and each.decided_by is DecidedBy.PERSON
+        ]
+        assert kept.reasons[:2] == ("A person looked at it: to be labelled.", ERASED)
+        assert (kept.action, kept.decided_by, kept.label) == (Action.LABEL, DecidedBy.PERSON, None)
+
+    def test_what_is_written_later_goes_the_next_time(self, ledger: Ledger) -> None:
+        """Of an upload that was forgotten while a person still had to decide; whatever the next purge is about."""
+        told(ledger, "m1", "zoe", "ab" * 32, review="faces")
+        told(ledger, "m2", "max", "cd" * 32)
+        assert forget(ledger, Which(uploader_id="zoe"), also_waiting=True) == 1
+        work = Work(ledger)
+        held = work.claim("ann", ("faces",), NOON, LEASE)
+        assert held is not None
+        work.answer("ann", held.lease_id, Answer(Action.LIMIT, "it was zoe"), NOON, GRACE, {})
+        ledger.record_review(reviewed(held.tasks[0]))
+        assert forget(ledger, Which(media_ids=("m2",))) == 1
+        assert set(Purge(ledger).traces(["zoe"])) == {"outbox.value"}
+        work.sent([row[0] for row in work.due(NOON + GRACE)], NOON + GRACE)
+        assert forget(ledger, Which(media_ids=("m2",))) == 0
+        assert Purge(ledger).traces(["zoe"]) == {}
+
+    def test_a_golden_task_that_is_forgotten_is_asked_of_nobody(self, ledger: Ledger) -> None:
+        """There is nothing left to look at."""
+        told(ledger, "m1", "zoe", "ab" * 32, review="faces")
+        held = Work(ledger).claim("ann", ("faces",), NOON, LEASE)
+        assert held is not None
+        ledger.record_review(reviewed(held.tasks[0]))
+        golden = Golden(ledger)
+        golden.add(held.tasks[0].task_id, Action.REMOVE, "lea", NOON)
+        assert golden.claim("bob", ("faces",), NOON, LEASE) is not None
+        assert forget(ledger, Which(uploader_id="zoe")) == 1
+        assert golden.claim("cid", ("faces",), NOON, LEASE) is None
+        assert golden.holding("bob", NOON) is None
 
     def test_nothing_is_forgotten_by_accident(self, ledger: Ledger) -> None:
         """A command without a name is refused."""

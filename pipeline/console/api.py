@@ -441,6 +441,7 @@ async def audit(
                     verb=entry.verb,
                     subject=entry.subject,
                     detail=entry.detail,
+                    words=entry.words,
                     digest=entry.digest,
                 )
             )

@@ -377,7 +377,7 @@ class ExposureIn(Model):
 
 
 class LogEntry(Model):
-    """One entry of the audit log."""
+    """One entry of the audit log. `words`: what was written, as long as it is kept."""
 
     seq: int
     at: datetime
@@ -385,6 +385,7 @@ class LogEntry(Model):
     verb: str
     subject: str
     detail: str
+    words: str | None
     digest: str
 
 

@@ -36,6 +36,7 @@ from pipeline.audit import (
 from pipeline.audit_facts import fact
 from pipeline.events import (
     DeadLetter,
+    DecidedBy,
     Event,
     MediaDecided,
     MediaEnforced,
@@ -49,6 +50,7 @@ from pipeline.events.ids import dead_letter_id
 from pipeline.events.subject import AnswerStatus, SubjectMatch
 from pipeline.events.values import Action, Failure, RequestFacts, RequestKind
 from pipeline.ledger.port import TaskState
+from pipeline.ledger.purge import ERASED
 from pipeline.scan import Stored
 from pipeline.topology import (
     DEAD_LETTER,
@@ -415,6 +417,38 @@ def test_topics_and_ledger_must_agree() -> None:
     (finding,) = history.audit().violations
     assert finding.kind is Violation.OUTCOME_DIFFERS
     assert finding.words == "the final outcome is allow by policy in the topic and remove by policy in the ledger"
+
+
+def test_words_that_were_erased_are_not_missed() -> None:
+    """The ledger may have forgotten what a person wrote, not what they decided; other words than the topic's are
+    found, and so is an erased text where the machine decided."""
+    event = decided("m1", review="faces")
+    task, _ = routed(event)
+    assert task is not None
+    told = msgspec.structs.replace(
+        settled(reviewed(task), task), reasons=("A person looked at it.", "It is me."), label="mine"
+    )
+
+    def judged(**changes: object) -> list[str]:
+        history = History()
+        history.upload("m1")
+        history.route(event)
+        history.settle(event, Action.REMOVE)
+        apart = [each for each in history.facts if not (isinstance(each, Enforced) and each.status == "final")]
+        history.facts = apart
+        history.event(ENFORCED, told)
+        history.event(ENFORCED, msgspec.structs.replace(told, **changes))  # type: ignore[arg-type]
+        recorded = history.facts.pop()
+        assert isinstance(recorded, Enforced)
+        history.facts.append(recorded._replace(where=Where.LEDGER))
+        return kinds(history.audit())
+
+    assert judged() == []
+    assert judged(reasons=("A person looked at it.", ERASED), label=None) == []
+    assert judged(reasons=("A person looked at it.", "It is you.")) == ["outcome_differs"]
+    assert judged(label="theirs") == ["outcome_differs"]
+    assert judged(reasons=(ERASED,), action=Action.ALLOW) == ["outcome_differs"]
+    assert judged(reasons=(ERASED,), decided_by=DecidedBy.POLICY) == ["outcome_differs"]
 
 
 def test_a_task_that_the_ledger_does_not_have_is_found() -> None:

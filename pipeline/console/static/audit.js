@@ -13,7 +13,7 @@ async function more() {
   for (const entry of entries) {
     after = entry.seq;
     body.append(h("tr", {}, h("td", { class: "number" }, String(entry.seq)), h("td", {}, new Date(entry.at).toLocaleString()),
-      h("td", {}, entry.actor), h("td", {}, entry.verb), h("td", {}, entry.subject), h("td", { class: "small" }, entry.detail)));
+      h("td", {}, entry.actor), h("td", {}, entry.verb), h("td", {}, entry.subject), h("td", { class: "small" }, entry.words ? h("div", {}, `“${entry.words}”`) : null, entry.detail)));
   }
   document.getElementById("more").hidden = entries.length < 100;
 }
