@@ -2,12 +2,18 @@
 # graphs differ). The models are assembled from pinned, hashed sources while the image is built.
 #
 #   TRITON    NVIDIA's container of the server, with the onnxruntime backend, named by its digest; there is no default
-#   BASE, WHEELS, INDEX    as in Dockerfile
+#   BASE, ALLOW_FLOATING, WHEELS, INDEX    as in Dockerfile
 ARG BASE=python:3.11-slim-bookworm
 ARG TRITON
 
 FROM ${BASE} AS models
-ARG WHEELS="" INDEX=""
+ARG BASE TRITON ALLOW_FLOATING="" WHEELS="" INDEX=""
+RUN for image in "${BASE}" "${TRITON}"; do \
+      case "${image}${ALLOW_FLOATING:+@sha256:}" in \
+        *@sha256:*) ;; \
+        *) echo "${image} may be another image tomorrow: name it by its digest, or say ALLOW_FLOATING=1" >&2; exit 1 ;; \
+      esac; \
+    done
 WORKDIR /src
 COPY .lock/bootstrap.txt docker/models.txt ./
 RUN set -eu; \

@@ -201,6 +201,7 @@ def test_a_worker_may_finish(values: Path) -> None:
         ("kafka.securityProtocol=SASL_SSL", "saslMechanism"),
         ("triton.enabled=true", "triton"),
         ("triton.url=", "triton"),
+        ("relay.replica=2", "replica"),
     ],
 )
 def test_wrong_values_are_refused(wrong: str, said: str) -> None:
@@ -208,6 +209,63 @@ def test_wrong_values_are_refused(wrong: str, said: str) -> None:
     done = run("template", "live", CHART, "-f", CHART / "ci" / "least-values.yaml", "--set", wrong)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("console.ingress.tlsSecret=", "tlsSecret"),
+        ("console.url=http://review.example", "https"),
+        ("networkPolicy.consoleFrom=null", "consoleFrom"),
+    ],
+)
+def test_an_ingress_that_could_not_work_is_refused(wrong: str, said: str) -> None:
+    """Without a certificate, without https, or behind a network policy that keeps it out."""
+    done = run("template", "live", CHART, "-f", CHART / "ci" / "ingress-values.yaml", "--set", wrong)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_the_ingress_leads_to_the_console_by_its_host_alone() -> None:
+    """Host and certificate are those of the console's address, and the port is the pages', not the metrics'."""
+    objects = rendered(CHART / "ci" / "ingress-values.yaml")
+    ingress = next(each for each in objects if each["kind"] == "Ingress")["spec"]
+    (rule,) = ingress["rules"]
+    (path,) = rule["http"]["paths"]
+    assert ingress["tls"] == [{"hosts": ["review.example"], "secretName": "review-tls"}]
+    assert rule["host"] == "review.example"
+    assert path["backend"] == {"service": {"name": "live-console", "port": {"name": "http"}}}
+    assert not [each for each in rendered(CHART / "ci" / "gpu-values.yaml") if each["kind"] == "Ingress"]
+
+
+@every_case
+def test_somebody_relays(values: Path) -> None:
+    """Where there is a console, what people decide is published: by a relay, and then not by the consoles, or by them.
+    A relay knows Kafka and the database and reaches nothing else."""
+    objects = rendered(values)
+    specs = dict(pods(objects))
+    assert ("live-relay" in specs) <= ("live-console" in specs)
+    if "live-console" in specs:
+        console = {each["name"]: each.get("value") for each in specs["live-console"]["containers"][0]["env"]}
+        assert (console.get("UNMASK_CONSOLE_RELAY") == "false") is ("live-relay" in specs)
+    if "live-relay" in specs:
+        names = {each["name"] for each in specs["live-relay"]["containers"][0]["env"]}
+        assert not {name for name in names if name.startswith(("UNMASK_TRITON", "UNMASK_S3", "UNMASK_CONSOLE"))}
+        out = [
+            each["spec"]["egress"]
+            for each in objects
+            if each["kind"] == "NetworkPolicy" and "Egress" in each["spec"]["policyTypes"] and "egress" in each["spec"]
+            if selects(each["spec"]["podSelector"], "relay")
+        ]
+        ports = {port["port"] for rules in out for rule in rules for port in rule["ports"]}
+        assert ports == {53, 5432, 9093 if values.name.startswith("sasl") else 9092}
+
+
+def selects(selector: dict[str, Any], component: str) -> bool:
+    """Whether a selector of this chart means the pods of a component."""
+    wanted = selector.get("matchLabels", {}).get("app.kubernetes.io/component", component)
+    without = [name for each in selector.get("matchExpressions", ()) for name in each["values"]]
+    return wanted == component and component not in without
 
 
 def test_scaled_once() -> None:

@@ -62,7 +62,8 @@ topologySpreadConstraints:
 {{- if .Values.triton.url }}{{ .Values.triton.url }}{{ else }}{{ include "unmask.name" . }}-triton:8001{{ end -}}
 {{- end -}}
 
-{{- define "unmask.env" -}}
+{{/* What every process needs: Kafka and the database. */}}
+{{- define "unmask.env-least" -}}
 {{- $v := .Values -}}
 - {name: UNMASK_KAFKA_BOOTSTRAP_SERVERS, value: {{ required "kafka.bootstrapServers is empty" $v.kafka.bootstrapServers | quote }}}
 - {name: UNMASK_KAFKA_SECURITY_PROTOCOL, value: {{ $v.kafka.securityProtocol | quote }}}
@@ -85,6 +86,14 @@ topologySpreadConstraints:
 {{- end }}
 - name: UNMASK_DATABASE_URL
   valueFrom: {secretKeyRef: {name: {{ required "database.existingSecret is empty" $v.database.existingSecret }}, key: url}}
+{{- range $name, $value := $v.settings }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- define "unmask.env" -}}
+{{- $v := .Values -}}
+{{ include "unmask.env-least" . }}
 - {name: UNMASK_TRITON_URL, value: {{ include "unmask.triton" . | quote }}}
 {{- with $v.objectStore.endpoint }}
 - {name: UNMASK_S3_ENDPOINT, value: {{ . | quote }}}
@@ -109,9 +118,6 @@ topologySpreadConstraints:
 {{- end }}
 {{- if $v.banksClaim }}
 - {name: UNMASK_BANKS_DIR, value: /etc/unmask/banks}
-{{- end }}
-{{- range $name, $value := $v.settings }}
-- {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
 {{- end -}}
 
