@@ -1,5 +1,5 @@
-"""Where fetched parts are kept, and a broker, as the integration tests have them."""
+"""Where fetched parts are kept, as the integration tests have it."""
 
-from tests.integration.conftest import embedded_broker, home
+from tests.integration.conftest import home
 
-__all__ = ["embedded_broker", "home"]
+__all__ = ["home"]

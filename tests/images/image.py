@@ -11,9 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ mount -t proc proc "$IMAGE/proc"
 mount -t tmpfs -o size=64m,mode=1777 tmpfs "$IMAGE/tmp"
 mount -t tmpfs -o size=256m,mode=0750,uid=10001,gid=10001 tmpfs "$IMAGE/var/lib/unmask"
 mount -o remount,bind,ro "$IMAGE"
+for pair in $MOUNTS; do mount --bind "${pair%%:*}" "$IMAGE${pair#*:}"; done
 exec chroot "$IMAGE" /usr/bin/setpriv --reuid 10001 --regid 10001 --clear-groups --bounding-set=-all --inh-caps=-all \
   --no-new-privs /usr/bin/env -i -C /var/lib/unmask "$@"
 """
@@ -61,10 +62,12 @@ def wheels(home: Path) -> Path:
 
 @dataclass(frozen=True)
 class Image:
-    """An image whose files lie in `files`; `config` is what its makers said of it."""
+    """An image whose files lie in `files`; `config` is what its makers said of it. `mounts`: folders of this machine
+    that it sees when it runs, by the folder of the image."""
 
     files: Path
     config: dict[str, Any]
+    mounts: Mapping[str, Path] = field(default_factory=dict)
 
     @contextmanager
     def running(self, *arguments: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
@@ -91,40 +94,60 @@ class Image:
         return process.wait(seconds)
 
     def _begin(self, command: list[str], env: dict[str, str], out: Any) -> subprocess.Popen[bytes]:
+        mounts = " ".join(f"{source}:{target}" for target, source in self.mounts.items())
         pairs = [*self.config["Env"], *(f"{name}={value}" for name, value in env.items())]
         return subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _CONFINED, "sh", *pairs, *command],
-            env={"PATH": os.environ["PATH"], "IMAGE": str(self.files)},
+            env={"PATH": os.environ["PATH"], "IMAGE": str(self.files), "MOUNTS": mounts},
             stdout=out,
             stderr=subprocess.STDOUT,
         )
 
 
 class Builder:
-    """buildah with a store of its own in `folder`."""
+    """buildah with a store of its own in `folder`. `close()` empties it."""
 
     def __init__(self, folder: Path) -> None:
-        self._buildah = ["buildah", "--root", str(folder / "store"), "--runroot", str(folder / "run")]
+        self._store = folder / "store"
+        self._buildah = ["buildah", "--root", str(self._store), "--runroot", str(folder / "run")]
 
     def __call__(self, *arguments: str) -> str:
-        done = subprocess.run([*self._buildah, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+        done = self._run(*arguments)
         assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout.strip()
 
-    def take(self, name: str, files: Path) -> None:
-        """Make an image of a folder."""
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*self._buildah, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    def take(self, name: str, files: Path) -> str:
+        """Make an image of a folder; its name with its digest."""
         container = self("from", "scratch")
         self("add", "--quiet", container, str(files), "/")
         self("commit", "--quiet", "--rm", container, name)
+        digest = json.loads(self("inspect", "--type", "image", name))["FromImageDigest"]
+        return f"localhost/{name}@{digest}"
 
-    def build(self, target: str, base_image: str, wheelhouse: Path) -> Image:
-        """Build a target of docker/Dockerfile from these wheels alone, and lay its files out."""
-        self(
+    def tried(self, target: str, base_image: str, wheelhouse: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        """Build a target of docker/Dockerfile from these wheels alone."""
+        return self._run(
             *("build", "--isolation", "chroot", "--pull-never", "--layers", "--format", "docker", "--target", target),
             *("--file", "docker/Dockerfile", "--ignorefile", "docker/Dockerfile.dockerignore"),
-            *("--build-arg", f"BASE={base_image}", "--build-arg", "WHEELS=/wheels"),
+            *("--build-arg", f"BASE={base_image}", "--build-arg", "WHEELS=/wheels", *more),
             *("--volume", f"{wheelhouse}:/wheels:ro", "--tag", f"unmask-{target}", "."),
         )
+
+    def build(self, target: str, base_image: str, wheelhouse: Path) -> Image:
+        """The same, which has to succeed; its files are laid out."""
+        done = self.tried(target, base_image, wheelhouse)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}{done.stderr[-3000:]}"
         name = f"localhost/unmask-{target}"
         config = json.loads(self("inspect", "--type", "image", name))["Docker"]["config"]
         return Image(Path(self("mount", self("from", "--pull-never", name))), config)
+
+    def close(self) -> None:
+        """Remove everything, also the mount under which buildah keeps what it mounts."""
+        self("rm", "--all")
+        self("rmi", "--all", "--force")
+        for mounted in self._store.glob("*"):
+            if os.path.ismount(mounted):
+                subprocess.run(["umount", str(mounted)], check=True)
