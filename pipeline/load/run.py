@@ -49,10 +49,10 @@ def run_load(config: ClientConfig, load: Load, originals: Originals, place: Path
     Raises:
         UnmaskError: the cluster does not answer, or does not take a record.
     """
-    times = _times(load)
-    if not times:
+    when = times(load)
+    if not when:
         raise ConfigError("so low a rate over so short a time offers nothing")
-    plan = planned(load.mix, len(times), load.seed)
+    plan = planned(load.mix, len(when), load.seed)
     stamp = uuid4().hex[:12]
     folder = place / f"load-{stamp}"
     made = 0
@@ -70,7 +70,7 @@ def run_load(config: ClientConfig, load: Load, originals: Originals, place: Path
 
     try:
         paths = write_copies(folder, originals, plan, stamp, on_file)
-        uploads = [Due(path, each.kind, at) for path, each, at in zip(paths, plan, times, strict=True)]
+        uploads = [Due(path, each.kind, at) for path, each, at in zip(paths, plan, when, strict=True)]
         with Follower(config) as follower:
             began = time.monotonic()
             offer(config, uploads, began, on_sent)
@@ -114,7 +114,9 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _times(load: Load) -> tuple[float, ...]:
+def times(load: Load) -> tuple[float, ...]:
+    """Seconds from the beginning at which its uploads are due, those of the warm-up first."""
+
     def of(ramp: Ramp, seed: int) -> tuple[float, ...]:
         return even(ramp) if load.steady else by_chance(ramp, seed)
 

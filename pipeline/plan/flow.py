@@ -14,7 +14,7 @@ Pure: the random numbers follow from the seed.
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,17 @@ class Cell:
     gpus: int = 0
     gpu_speed: float = 1.0
     fetch: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An upload that comes: `at` seconds from the beginning, to which of the cell's workers. `chance`: how large it is
+    among its kind, of one."""
+
+    at: float
+    kind: Kind
+    chance: float
+    worker: int = 0
 
 
 class Simulated(msgspec.Struct, frozen=True):
@@ -78,16 +89,26 @@ def simulate(
     """Offer `rate` uploads a second to a cell that begins empty; the first tenth of `uploads` warms up. All are
     answered before it ends, so a rate above what the cell can do shows in latencies that grow with `uploads`, and in a
     throughput below the rate."""
+    return replay(cell, costs, drawn(cell.workers, shares, rate, uploads, seed), warm=uploads // 10)
+
+
+def drawn(workers: int, shares: Mapping[Kind, float], rate: float, uploads: int, seed: int) -> tuple[Arrival, ...]:
+    """Uploads of people who know nothing of each other: a Poisson process, kinds by their shares."""
     rng = random.Random(seed)  # noqa: S311 (a simulation)
-    world = _World(cell, costs)
     kinds, weights = list(shares), list(shares.values())
+    found, at = [], 0.0
     for _ in range(uploads):
-        world.arrivals.append(
-            (rng.expovariate(rate), rng.choices(kinds, weights)[0], rng.random(), rng.randrange(cell.workers))
-        )
-    world.env.process(world.source())
+        at += rng.expovariate(rate)
+        found.append(Arrival(at, rng.choices(kinds, weights)[0], rng.random(), rng.randrange(workers)))
+    return tuple(found)
+
+
+def replay(cell: Cell, costs: Mapping[Kind, KindCost], arrivals: Sequence[Arrival], *, warm: int) -> Simulated:
+    """What a cell makes of just these uploads, in the order in which they come; the first `warm` of them warm up."""
+    world = _World(cell, costs)
+    world.env.process(world.source(arrivals))
     world.env.run()
-    return _seen(world, cell, rate, uploads)
+    return _seen(world, cell, warm)
 
 
 class _World:
@@ -97,7 +118,6 @@ class _World:
         self.env = simpy.Environment()
         self.cell = cell
         self.costs = costs
-        self.arrivals: list[tuple[float, Kind, float, int]] = []
         self.places = [simpy.Resource(self.env, cell.concurrency) for _ in range(cell.workers)]
         self.decoders = [simpy.Resource(self.env, cell.decoders) for _ in range(cell.workers)]
         # Part of a core (others use the rest) is a core that works more slowly.
@@ -109,10 +129,10 @@ class _World:
         self.computed: list[tuple[float, float]] = []
         self.inferred: list[tuple[float, float]] = []
 
-    def source(self) -> Generator[Any, Any, None]:
-        for gap, kind, chance, worker in self.arrivals:
-            yield self.env.timeout(gap)
-            self.env.process(self.upload(kind, chance, worker))
+    def source(self, arrivals: Sequence[Arrival]) -> Generator[Any, Any, None]:
+        for each in arrivals:
+            yield self.env.timeout(each.at - self.env.now)
+            self.env.process(self.upload(each.kind, each.chance, each.worker))
 
     def upload(self, kind: Kind, chance: float, worker: int) -> Generator[Any, Any, None]:
         came = self.env.now
@@ -175,10 +195,10 @@ def _size(spread: float, chance: float) -> float:
     return 1 + half * (2 * chance - 1)
 
 
-def _seen(world: _World, cell: Cell, rate: float, uploads: int) -> Simulated:
+def _seen(world: _World, cell: Cell, warm: int) -> Simulated:
     """The window is from the warm-up's end to the last arrival; quantiles are over uploads that came in it."""
     times = sorted(world.times)
-    begin = times[uploads // 10][0]
+    begin = times[warm][0]
     end = times[-1][0]
     window = max(end - begin, 1e-9)
     latencies = sorted(left - came for came, left in times if begin <= came <= end)
@@ -188,13 +208,13 @@ def _seen(world: _World, cell: Cell, rate: float, uploads: int) -> Simulated:
     p50, p95, p99 = (quantile(latencies, share, len(latencies)) or 0.0 for share in (0.5, 0.95, 0.99))
     return Simulated(
         uploads=len(latencies),
-        rate=rate,
+        rate=len(times) / max(end, 1e-9),
         throughput=sum(begin <= left <= end for _, left in times) / window,
         mean=sum(latencies) / len(latencies),
         p50=p50,
         p95=p95,
         p99=p99,
-        achieved=uploads / (max(left for _, left in times) - times[0][0]),
+        achieved=len(times) / (max(left for _, left in times) - times[0][0]),
         in_system=in_system,
         busy=computed / window / (max(1, round(cell.cores)) * cell.workers),
         gpu_busy=inferred / window / cell.gpus if cell.gpus else 0.0,

@@ -25,6 +25,7 @@ from pipeline.settings import Settings
 from tests.benchmarks import memory, plan, reuse, throughput
 from tests.benchmarks.bench import Bench, Tell, running
 from tests.benchmarks.measured import Measured
+from tests.benchmarks.plan_picture import picture
 from tests.benchmarks.report import document, table
 
 REPOSITORY = Path(__file__).parents[2]
@@ -81,7 +82,9 @@ def _on_the_stack(bench: Bench, arguments: argparse.Namespace) -> list[Measured]
     if "memory" in arguments.only:
         rows += memory.measure(bench)
     if "plan" in arguments.only:
-        rows += plan.measure(bench)
+        found, pairs = plan.measure(bench)
+        rows += found
+        (arguments.docs / "pictures" / "plan.svg").write_text(picture(pairs, plan.TOLERANCE))
     return rows
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace as with_
 
 from pipeline.load.mix import Kind
-from pipeline.plan.flow import Cell, Simulated, simulate
+from pipeline.plan.flow import Arrival, Cell, Simulated, drawn, replay, simulate
 from tests.unit.plan.sample import COSTS, PICTURE
 
 PICTURES = {Kind.IMAGE: 1.0}
@@ -99,3 +99,21 @@ def test_the_seed_decides() -> None:
     assert run(2.0) == run(2.0)
     assert run(2.0).mean != run(2.0, seed=2).mean
     assert replace(Cell(), cores=3) != Cell()
+
+
+def test_given_uploads_are_replayed_as_they_come() -> None:
+    """Three at once on two cores and one that comes alone: 0.5 s of work each, shared fairly; warm-ups do not count."""
+    arrivals = [Arrival(at, Kind.IMAGE, 0.5) for at in (0.0, 10.0, 10.0, 10.0, 20.0)]
+    seen = replay(Cell(), COSTS.kinds, arrivals, warm=1)
+    assert seen.uploads == 4
+    assert seen.latencies[0] == pytest.approx(0.5, abs=1e-6)
+    assert seen.latencies[-1] == pytest.approx(0.75, abs=0.11)
+    assert replay(Cell(), COSTS.kinds, arrivals[:1], warm=0).p95 == pytest.approx(0.5, abs=1e-6)
+
+
+def test_drawn_uploads_are_what_is_simulated() -> None:
+    """`simulate` is a replay of the draw, its first tenth warming up."""
+    drawn_ones = drawn(1, PICTURES, 2.0, 200, seed=4)
+    assert simulate(Cell(), COSTS.kinds, PICTURES, 2.0, uploads=200, seed=4) == replay(
+        Cell(), COSTS.kinds, drawn_ones, warm=20
+    )
