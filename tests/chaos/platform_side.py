@@ -27,6 +27,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from pipeline import topology
+from pipeline.errors import Reason
 from pipeline.events import (
     DeadLetter,
     MediaEnforced,
@@ -50,6 +51,7 @@ from pipeline.topology import (
     SUBJECT_REQUESTED,
     UPLOADED,
 )
+from tests.chaos.reviewers import ANSWERS
 from tests.chaos.uploads import Publication
 
 _silent = logging.getLogger("tests.chaos.librdkafka")  # a broker that is down is what is wanted here
@@ -59,7 +61,7 @@ _silent.propagate = False
 REQUESTED, REQUESTS = 0.05, 12
 """The share of uploads of which somebody asks the removal, and how many at most: each opens all copies too."""
 
-ANSWERS = (Action.ALLOW, Action.LABEL, Action.LIMIT, Action.REMOVE)
+_Read = MediaEnforced | DeadLetter | ReviewDecided | ReviewRequested | SubjectAnswered
 
 
 class Sender:
@@ -92,14 +94,22 @@ class Sender:
             self.refused.append(str(error))
 
 
-def publish(sender: Sender, publications: tuple[Publication, ...], seconds: float, stop: threading.Event) -> None:
-    """At an even pace over `seconds`."""
+def publish(
+    sender: Sender,
+    publications: tuple[Publication, ...],
+    seconds: float,
+    published: dict[str, float],
+    stop: threading.Event,
+) -> None:
+    """At an even pace over `seconds`. `published` gets the moment (monotonic) at which each upload was first sent."""
     started = time.monotonic()
     for number, each in enumerate(publications):
         while (wait := started + seconds * number / len(publications) - time.monotonic()) > 0:
             if stop.wait(min(wait, 0.2)):
                 return
             sender.poll()
+        if each.media_id is not None:
+            published.setdefault(each.media_id, time.monotonic())
         sender.send(UPLOADED, each.key, each.value)
 
 
@@ -111,14 +121,20 @@ class Account:
     """(media id, round, status) → digests of what was said, without the time."""
     latest: dict[str, int] = field(default_factory=dict)
     """media id → the highest round with an outcome."""
+    answered_at: dict[str, float] = field(default_factory=dict)
+    """media id → when (monotonic) the first outcome was read."""
     final_actions: dict[tuple[str, int], Action] = field(default_factory=dict)
     requested: dict[str, dict[AnswerStatus, set[bytes]]] = field(default_factory=dict)
     """request id → what it was answered, byte for byte."""
     buried_events: set[tuple[int, int]] = field(default_factory=set)
     """(partition, offset) of records of `media.uploaded` that were no event."""
+    buried: dict[str, set[Reason]] = field(default_factory=dict)
+    """media id → why it could not be judged."""
     tasks: set[UUID] = field(default_factory=set)
+    reviews: dict[UUID, dict[str, set[str]]] = field(default_factory=dict)
+    """task → reviewer → what they answered, as published."""
     first_answers: dict[tuple[str, int], Action] = field(default_factory=dict)
-    """(media id, round) → what the reviewer answered first."""
+    """(media id, round) → the first answer in the topic: the one that has to stand."""
     answered_twice: int = 0
 
     def answered(self, media_id: str) -> bool:
@@ -146,7 +162,7 @@ class Account:
 
     @property
     def overruled(self) -> list[str]:
-        """Uploads whose final outcome is not the first answer of the person who was asked."""
+        """Uploads whose final outcome is not the first answer of a person."""
         answers = self.first_answers.items()
         return sorted(media_id for (media_id, r), a in answers if self.final_actions.get((media_id, r), a) is not a)
 
@@ -166,7 +182,7 @@ class Watcher:
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._consumer = Consumer({**config, "group.id": "chaos-watcher", "enable.auto.commit": False}, logger=_silent)
-        wanted = {ENFORCED, DEAD_LETTER, SUBJECT_ANSWERED, *queues}
+        wanted = {ENFORCED, DEAD_LETTER, REVIEW_DECIDED, SUBJECT_ANSWERED, *queues}
         known = self._consumer.list_topics(timeout=30).topics
         # Assigned by hand: a group would have to live through the broker's restarts itself.
         self._consumer.assign(
@@ -179,13 +195,17 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._thread.start()
 
+    def check(self) -> None:
+        """Raises what went wrong so far."""
+        if self._error is not None:
+            raise self._error
+
     def stop(self) -> None:
         """Raises what went wrong meanwhile."""
         self._stop.set()
         self._thread.join()
         self._consumer.close()
-        if self._error is not None:
-            raise self._error
+        self.check()
         self._sender.finish()
 
     def _run(self) -> None:
@@ -201,9 +221,9 @@ class Watcher:
     def _take(self, message: Message) -> None:
         match message.topic():
             case topology.ENFORCED:
-                event: MediaEnforced | DeadLetter | ReviewRequested | SubjectAnswered | MalformedEvent = decode(
-                    message.value(), MediaEnforced
-                )
+                event: _Read | MalformedEvent = decode(message.value(), MediaEnforced)
+            case topology.REVIEW_DECIDED:
+                event = decode(message.value(), ReviewDecided)
             case topology.SUBJECT_ANSWERED:
                 event = decode(message.value(), SubjectAnswered)
             case topology.DEAD_LETTER:
@@ -224,6 +244,7 @@ class Watcher:
                 )
                 digest = int.from_bytes(blake2b(repr(said).encode(), digest_size=8).digest())
                 account.outcomes.setdefault((event.media_id, event.round, event.status.value), set()).add(digest)
+                account.answered_at.setdefault(event.media_id, time.monotonic())
                 account.latest[event.media_id] = max(event.round, account.latest.get(event.media_id, 0))
                 if event.status is OutcomeStatus.FINAL:
                     account.final_actions[event.media_id, event.round] = event.action
@@ -234,6 +255,12 @@ class Watcher:
             case DeadLetter():
                 if event.topic == UPLOADED and event.media_id is None:
                     account.buried_events.add((event.partition, event.offset))
+                elif event.topic == UPLOADED and event.media_id is not None:
+                    account.buried.setdefault(event.media_id, set()).add(event.failure.reason)
+            case ReviewDecided():
+                said_by = account.reviews.setdefault(event.task_id, {})
+                said_by.setdefault(event.reviewer_id, set()).add(event.action.value)
+                account.first_answers.setdefault((event.media_id, event.round), event.action)
             case ReviewRequested():
                 if event.task_id not in account.tasks:
                     account.tasks.add(event.task_id)
@@ -256,7 +283,6 @@ class Watcher:
 
     def _review(self, task: ReviewRequested) -> None:
         first = self._drawn.choice(ANSWERS)
-        self.account.first_answers[task.media_id, task.round] = first
         self._answer(task, first, 1)
         if self._drawn.random() < self._twice:
             self.account.answered_twice += 1

@@ -14,36 +14,44 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from pipeline.audit import AuditReport, Violation
 from pipeline.audit_facts import run_audit
+from pipeline.errors import Reason
 from pipeline.kafka import ClientConfig
 from pipeline.ledger.ledger import Ledger
 from pipeline.models.build import build
 from pipeline.policy.file import load
 from pipeline.settings import Settings
 from pipeline.stack.kafka import Kafka
+from pipeline.stack.ports import free_ports
 from pipeline.stack.triton import Triton
-from pipeline.stack.up import Stack, StackOptions, worker_environment
+from pipeline.stack.up import ConsoleProcess, Stack, StackOptions, worker_environment
 from pipeline.topology import review_topic, topics
-from tests.chaos.fleet import Fleet, Saboteur
+from tests.chaos.alarms import Struck, judge
+from tests.chaos.fleet import Fleet, Links, Saboteur, with_own_spool
+from tests.chaos.origin import origin
 from tests.chaos.platform_side import Account, Sender, Watcher, group_lag, publish
+from tests.chaos.proxy import Network
+from tests.chaos.recovery import Happened, recoveries
+from tests.chaos.result import Acknowledge, Alerted, Options, Result, table, write_report
+from tests.chaos.reviewers import Given, Reviewer, complaints
 from tests.chaos.schedule import Fault, Kind, schedule, tally
-from tests.chaos.uploads import Plan, plan, write_contents
-from tests.postgres import running_postgres
-
-Acknowledge = Literal["ordered", "plain"]
-"""`plain`: as Faust does by itself, to see that the audit finds what that loses."""
+from tests.chaos.uploads import Plan, plan, write_contents, write_poison
+from tests.chaos.watch import Watch
+from tests.postgres import Postgres, running_postgres
 
 GROUP = "unmask-chaos"
+OF_THE_LOAD = frozenset({"UnmaskDeadLetters"})
+"""Alerts that the uploads set off by themselves: one in ten is broken."""
+
 SETTLING_SECONDS = 20.0
 """How long answers may still come when nothing is left to read."""
 
@@ -51,66 +59,28 @@ START_WITH = 3
 """Workers. As peers join and leave there are two to four."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a run is. `faults`: SIGKILLs and SIGTERMs of workers; the other faults come on top (see schedule.py)."""
+REVIEWERS = 2
+"""People at the console."""
 
-    uploads: int
-    faults: int
-    each: int = 1
-    kinds: tuple[Kind, ...] = tuple(Kind)
-    brokers: Literal[1, 3] = 1
-    seed: int = 1
-    database: Literal["sqlite", "postgres"] = "postgres"
-    acknowledge: Acknowledge = "ordered"
-    seconds: float | None = None  # of publishing; so many that the faults have room when None
-    contents: int | None = None  # distinct files; a tenth of the uploads, 40 to 200, when None
-    patience: float = 420.0  # seconds for the rest after the last upload and the last fault
+POISON_AT_ONCE = 8
+"""Files that kill their decoder, whenever such a fault comes."""
 
-    @property
-    def publishing_seconds(self) -> float:
-        return self.seconds or 11.0 * len(schedule(self.faults, self.each, 1.0, self.brokers, self.seed, self.kinds))
-
-    @property
-    def distinct_contents(self) -> int:
-        return self.contents or min(200, max(40, self.uploads // 10))
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came out. Encodes to JSON as it is."""
-
-    options: Options
-    uploads: int
-    published: int
-    contents: int
-    faults: dict[str, int]
-    by_themselves: tuple[str, ...]
-    lost: int
-    two_outcomes: int
-    violations: tuple[str, ...]
-    violations_by_kind: dict[str, int]
-    duplicates: dict[str, int]
-    stand: dict[str, int]
-    reviews: int
-    reviews_twice: int
-    disagreements: tuple[str, ...] = ()
-    failures: dict[str, int] = field(default_factory=dict)
-    reused: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def holds(self) -> bool:
-        """Nothing lost, nothing answered in two ways, and the platform's own account says the same."""
-        return not (self.lost or self.two_outcomes or self.violations or self.disagreements)
+DECODE_CPU_SECONDS = 4
+"""Many times what any other medium of a run costs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs: brokers, Triton and a database; the workers are the fleet's."""
+    """What runs: brokers, Triton, a database, the media's origin and the network; workers are the fleet's.
+
+    `config`, `database_url`: straight, for those who look on. `environment`: a worker's, or the console's, by the
+    network.
+    """
 
     kafka: Kafka
     triton: Triton
+    database: Postgres | None
+    links: Links
     config: ClientConfig
     database_url: str
     queues: tuple[str, ...]
@@ -120,8 +90,16 @@ class Parts:
     def fleet(self, place: Path, tell: Callable[[str], None], acknowledge: Acknowledge, **changes: str) -> Fleet:
         """No workers yet; their logs go to `place`. `changes`: to their environment."""
         module = "pipeline.cli" if acknowledge == "ordered" else "tests.chaos.plain_worker"
-        options = replace(self.stack_options, home=place, worker_command=(sys.executable, "-m", module, "worker"))
+        command = with_own_spool(place / "spool", (sys.executable, "-m", module, "worker"))
+        options = replace(self.stack_options, home=place, worker_command=command)
         return Fleet(options, {**self.environment, "UNMASK_HOME": str(place), **changes}, tell)
+
+    def console(self, place: Path, tell: Callable[[str], None]) -> ConsoleProcess:
+        """Not started yet."""
+        environment = {**self.environment, "UNMASK_HOME": str(place)}
+        environment |= {"UNMASK_CONSOLE_GRACE_SECONDS": "2", "UNMASK_CONSOLE_LEASE_SECONDS": "30"}
+        options = replace(self.stack_options, home=place)
+        return ConsoleProcess(environment, options, lambda event: tell(f"console: {event.kind} {event.detail}"))
 
     def audit(self) -> AuditReport:
         """What `unmask audit` finds now."""
@@ -145,9 +123,16 @@ class Scene:
 def running(options: Options, settings: Settings, place: Path, say: Callable[[str], None]) -> Iterator[Parts]:
     """Start everything but the workers; data and logs go to `place`."""
     with ExitStack() as undo:
-        database_url = f"sqlite:///{place / 'ledger.sqlite'}"
+        network = undo.enter_context(Network())
+        database, way, database_url = None, None, f"sqlite:///{place / 'ledger.sqlite'}"
         if options.database == "postgres":
-            database_url = undo.enter_context(running_postgres()).url
+            (port,) = free_ports(1)
+            database = undo.enter_context(running_postgres(port))
+            way, database_url = network.link(f"127.0.0.1:{port}"), database.url
+        (place / "media").mkdir(exist_ok=True)
+        media = network.link(undo.enter_context(origin(place / "media")))
+        ports = free_ports(2 * options.brokers)
+        doors = tuple(zip(ports[::2], ports[1::2], strict=True))
         queues = load(settings.policy_file).queues
         stack_options = StackOptions(
             home=settings.home,
@@ -156,21 +141,38 @@ def running(options: Options, settings: Settings, place: Path, say: Callable[[st
             broker="kafka",
             kafka_nodes=options.brokers,
             kafka_data=place / "kafka",
+            kafka_doors=doors,
             workers=0,
             media_roots=(place / "media",),
-            database_url=database_url,
+            fetch_schemes=("http",),
+            database_url=f"postgresql://postgres@{way.address}/postgres" if way else database_url,
         )
         stack = undo.enter_context(Stack(stack_options, lambda event: say(f"{event.part}: {event.kind}")))
         assert isinstance(stack.broker, Kafka)
         assert stack.triton is not None
+        brokers = tuple(network.link(f"127.0.0.1:{behind}", told) for behind, told in doors)
+        links = Links(brokers, network.link(stack.triton_url), way, media)
         environment = {
-            **worker_environment(stack_options, stack.bootstrap_servers, stack.triton_url),
+            **worker_environment(stack_options, ",".join(link.address for link in brokers), links.triton.address),
             "UNMASK_KAFKA_GROUP": GROUP,
             "UNMASK_DECODE_WORKERS": "1",
+            "UNMASK_DECODE_CPU_SECONDS": str(DECODE_CPU_SECONDS),
             "UNMASK_TRITON_CONCURRENCY": "2",
+            "UNMASK_FETCH_HOSTS": media.address,
+            "UNMASK_FETCH_PRIVATE_ADDRESSES": "true",
         }
         config = {"bootstrap.servers": stack.bootstrap_servers}
-        yield Parts(stack.broker, stack.triton, config, database_url, tuple(queues), stack_options, environment)
+        yield Parts(
+            stack.broker,
+            stack.triton,
+            database,
+            links,
+            config,
+            database_url,
+            tuple(queues),
+            stack_options,
+            environment,
+        )
 
 
 @contextmanager
@@ -181,10 +183,10 @@ def chaos(options: Options, settings: Settings, console: Console, place: Path) -
         say = bars.say
         say("models")
         build(settings.models_dir, settings.home, say)
-        count = options.distinct_contents
-        contents = write_contents(place / "media", count, options.seed, settings.models_dir, settings.home, say)
-        planned = plan(options.uploads, contents, options.seed)
         parts = undo.enter_context(running(options, settings, place, say))
+        seconds = options.publishing_seconds
+        faults = schedule(options.faults, options.each, seconds, options.brokers, options.seed, options.kinds)
+        planned = _write_media(options, faults, parts, place, settings, say)
         log = undo.enter_context((place / "chaos.log").open("w", buffering=1))
         began = time.monotonic()
 
@@ -200,36 +202,74 @@ def chaos(options: Options, settings: Settings, console: Console, place: Path) -
             worker = fleet.join()
             if number == 0:  # alone at first: it creates the database
                 worker.wait_ready()
+        console_process = parts.console(place, note)
+        undo.callback(console_process.stop)
+        console_process.start()
+
+        def targets() -> dict[str, list[str]]:
+            return {
+                "unmask-worker": fleet.addresses,
+                "unmask-console": [console_process.metrics_address],
+                "triton": [parts.triton.addresses.metrics],
+            }
+
+        watched = targets()
+        watch = undo.enter_context(Watch(place / "prometheus", watched)) if options.alerts else None
         topics_of_queues = [review_topic(queue) for queue in parts.queues]
-        watcher = Watcher(parts.config, topics_of_queues, options.seed, share=0.7, twice=0.25)
-        saboteur = Saboteur(fleet, parts.kafka, parts.triton, note)
+        watcher = Watcher(parts.config, topics_of_queues, options.seed, share=0.4, twice=0.25)
+        given = Given()
+        people = [
+            Reviewer(number, console_process.url, parts.database_url, options.seed, given)
+            for number in range(1, REVIEWERS + 1)
+        ]
         sender = Sender(parts.config)
-        seconds = options.publishing_seconds
-        faults = schedule(options.faults, options.each, seconds, options.brokers, options.seed, options.kinds)
-        began = time.monotonic()
+        published: dict[str, float] = {}
+        poisonous = iter(planned.poison)
+
+        def poison() -> str:
+            some = tuple(islice(poisonous, POISON_AT_ONCE))
+            publish(sender, some, 1.0, published, stop)
+            return f"{len(some)} files"
+
+        saboteur = Saboteur(
+            fleet, parts.kafka, parts.triton, parts.links, parts.database, console_process, poison, note
+        )
+        began, since = time.monotonic(), time.time()
         hands = [
             threading.Thread(target=saboteur.carry_out, args=(faults, began, stop), daemon=True),
-            threading.Thread(target=publish, args=(sender, planned.publications, seconds, stop), daemon=True),
+            threading.Thread(
+                target=publish, args=(sender, planned.publications, seconds, published, stop), daemon=True
+            ),
         ]
         for hand in hands:
             hand.start()
 
         def show() -> None:
+            nonlocal watched
+            watcher.check()
             bars.show(sender.taken, saboteur.done, faults, watcher.account, planned)
+            if watch is not None and watched != (now := targets()):
+                watched = now
+                watch.targets(now)
 
         say("chaos")
         while any(hand.is_alive() for hand in hands):
             show()
             time.sleep(0.5)
-        sender.finish()
+        note("all published, all faults begun")
         saboteur.finish()
+        sender.finish()
         published_at = time.monotonic()
-        note("all published, all faults done")
+        note("all faults done")
         say("what is left")
-        left = _wait(parts.config, planned, watcher.account, options.patience, show)
+        left = _wait(parts.config, planned, watcher.account, given, options.patience, show)
         answered_at = time.monotonic()
         note(f"waited: {left or 'all is answered'}")
+        fired = watch.fired() if watch is not None else ()
         say("ending the workers")
+        for person in people:
+            person.stop()
+        console_process.stop()
         fleet.stop()
         watcher.stop()
         say("audit")
@@ -242,29 +282,76 @@ def chaos(options: Options, settings: Settings, console: Console, place: Path) -
             "audit": round(ended - audit_began, 1),
             "from the first upload to the end": round(ended - began, 1),
         }
+        account = watcher.account
         overdue = [f"{name} did not end within its grace period after SIGTERM" for name in fleet.overdue]
-        disagreements = (*left, *overdue, *_disagreements(planned, watcher.account, report, faults, saboteur.done))
-        result = _result(options, planned, watcher.account, report, saboteur.done, fleet.by_themselves)
+        disagreements = (
+            *left,
+            *overdue,
+            *complaints(given, account.reviews),
+            *_disagreements(planned, account, report, faults, saboteur.done),
+        )
+        struck = [Struck(h.fault.kind, since + h.began - began, since + h.ended - began) for h in saboteur.done]
+        verdict = judge(struck, fired, besides=OF_THE_LOAD)
+        result = _result(options, planned, account, report, saboteur.done, fleet.by_themselves)
         ledger = Ledger(parts.database_url)
         counts = ledger.counts()
         ledger.close()
         result = replace(
-            result, disagreements=disagreements, failures=dict(counts.failures), reused=counts.reused, seconds=times
+            result,
+            at_console=len(given.confirmed),
+            unreachable=given.unreachable,
+            disagreements=disagreements,
+            failures=dict(counts.failures),
+            reused=counts.reused,
+            seconds=times,
+            recoveries=recoveries(saboteur.done, published, account.answered_at),
+            alerts=tuple(
+                Alerted(f.alert, dict(f.labels), round(f.since - since, 1), f.until and round(f.until - since, 1))
+                for f in fired
+            ),
+            alerts_missing=verdict.missing,
+            alerts_unexpected=verdict.unexpected,
         )
         bars.close()
         yield Scene(parts, place, result)
 
 
+def _write_media(
+    options: Options,
+    faults: tuple[Fault, ...],
+    parts: Parts,
+    place: Path,
+    settings: Settings,
+    say: Callable[[str], None],
+) -> Plan:
+    """The files, and what is uploaded. A third of the files is fetched from the origin, the others from the disk."""
+    count = options.distinct_contents
+    paths = write_contents(place / "media", count, options.seed, settings.models_dir, settings.home, say)
+    poison = write_poison(place / "media", POISON_AT_ONCE * sum(fault.kind is Kind.POISON for fault in faults))
+
+    def uri(number: int, path: Path) -> str:
+        return f"http://{parts.links.origin.address}/{path.name}" if number % 3 == 0 else path.as_uri()
+
+    contents = tuple(uri(number, path) for number, path in enumerate(paths))
+    return plan(options.uploads, contents, options.seed, tuple(path.as_uri() for path in poison))
+
+
 def _result(
-    options: Options, planned: Plan, account: Account, report: AuditReport, done: list[Fault], by_themselves: list[str]
+    options: Options,
+    planned: Plan,
+    account: Account,
+    report: AuditReport,
+    done: list[Happened],
+    by_themselves: list[str],
 ) -> Result:
     two = {f.media_id for f in report.violations if f.kind in (Violation.CONTRADICTION, Violation.OUTCOME_DIFFERS)}
     return Result(
         options=options,
         uploads=len(planned.media_ids),
-        published=len(planned.publications),
+        published=len(planned.publications) + len(planned.poison),
         contents=planned.contents,
-        faults=tally(done),
+        poison=len(planned.poison),
+        faults=tally(happened.fault for happened in done),
         by_themselves=tuple(by_themselves),
         lost=sum(finding.kind is Violation.UNANSWERED for finding in report.violations),
         two_outcomes=len(two),
@@ -274,11 +361,13 @@ def _result(
         stand=_fields(report.counts),
         reviews=len(account.first_answers),
         reviews_twice=account.answered_twice,
+        at_console=0,
+        unreachable=0,
     )
 
 
 def _wait(
-    config: ClientConfig, planned: Plan, account: Account, patience: float, show: Callable[[], None]
+    config: ClientConfig, planned: Plan, account: Account, given: Given, patience: float, show: Callable[[], None]
 ) -> tuple[str, ...]:
     """Until everything is answered and acknowledged; returns what is not when patience ends, or when everything is
     acknowledged and still no answer comes."""
@@ -287,6 +376,7 @@ def _wait(
         show()
         waiting = sum(not account.answered(media_id) for media_id in planned.media_ids)
         unsettled = sum(not account.settled(*task) for task in tuple(account.first_answers))
+        unpublished = sum(task_id not in account.reviews for task_id in tuple(given.confirmed))
         unburied = planned.malformed - len(account.buried_events)
         try:
             lag = group_lag(config, GROUP)
@@ -294,7 +384,7 @@ def _wait(
             lag = -1
             trouble = str(error)
         unheard = len(account.unheard)
-        if not (waiting or unsettled or unburied or unheard or lag):
+        if not (waiting or unsettled or unpublished or unburied or unheard or lag):
             return ()
         now = time.monotonic()
         caught_up = caught_up if lag == 0 else now
@@ -302,6 +392,7 @@ def _wait(
             found = {
                 "uploads without an outcome": waiting,
                 "reviews without a final outcome": unsettled,
+                "answers at the console that are not published": unpublished,
                 "broken events without a dead letter": unburied,
                 "requests without an answer": unheard,
                 "records that no worker acknowledged": lag,
@@ -311,8 +402,11 @@ def _wait(
         time.sleep(1.0)
 
 
+_OF_DECODERS = {Reason.DECODER_TIMEOUT, Reason.DECODER_CRASHED}
+
+
 def _disagreements(
-    planned: Plan, account: Account, report: AuditReport, faults: tuple[Fault, ...], done: list[Fault]
+    planned: Plan, account: Account, report: AuditReport, faults: tuple[Fault, ...], done: list[Happened]
 ) -> Iterator[str]:
     """Where the platform's own account, the plan and the audit tell different stories."""
     if len(done) != len(faults):
@@ -327,6 +421,12 @@ def _disagreements(
         yield f"{len(account.requested)} requests were made, the audit read {report.counts.requests}"
     for request_id in account.answered_in_two_ways:
         yield f"{request_id}: the platform read two different answers"
+    for each in planned.poison:
+        if account.buried.get(str(each.media_id)) != {Reason.DECODER_TIMEOUT}:
+            yield f"{each.media_id} kills its decoder: buried for {account.buried.get(str(each.media_id), 'nothing')}"
+    for media_id, reasons in account.buried.items():
+        if reasons & _OF_DECODERS and not media_id.startswith("poison-"):
+            yield f"{media_id} is harmless, and was buried for {reasons}"
     for media_id in account.two_minded:
         yield f"{media_id}: the platform read two different outcomes"
     for media_id in account.overruled:
@@ -353,7 +453,9 @@ class _Bars:
     def say(self, what: str) -> None:
         self._progress.update(self._published, note=what[:60])
 
-    def show(self, taken: int, done: list[Fault], faults: tuple[Fault, ...], account: Account, planned: Plan) -> None:
+    def show(
+        self, taken: int, done: list[Happened], faults: tuple[Fault, ...], account: Account, planned: Plan
+    ) -> None:
         answered = len(account.latest)
         self._progress.update(self._published, completed=taken, total=len(planned.publications))
         self._progress.update(self._answered, completed=answered, total=len(planned.media_ids))
@@ -372,40 +474,17 @@ def _bars(console: Console) -> Iterator[_Bars]:
         bars.close()
 
 
-def table(result: Result) -> Table:
-    """A result for people."""
-    rows = Table("what", "count", title=f"Chaos, {result.options.brokers} broker(s), seed {result.options.seed}")
-    rows.add_row("uploads", str(result.uploads))
-    rows.add_row("records published (with repeats and broken events)", str(result.published))
-    rows.add_row("distinct contents", str(result.contents))
-    rows.add_row("decided from what was known of the bytes", str(result.reused))
-    for kind, count in result.faults.items():
-        rows.add_row(f"fault: {kind}", str(count))
-    rows.add_row("workers that ended by themselves", str(len(result.by_themselves)))
-    for state, count in result.stand.items():
-        rows.add_row(f"audit: {state.replace('_', ' ')}", str(count))
-    for reason, count in result.failures.items():
-        rows.add_row(f"could not be judged: {reason}", str(count))
-    rows.add_row("tasks that a person answered (of these twice)", f"{result.reviews} ({result.reviews_twice})")
-    for kind, count in result.duplicates.items():
-        rows.add_row(f"duplicates in the topics: {kind.replace('_', ' ')}", str(count))
-    for what, seconds in result.seconds.items():
-        rows.add_row(f"seconds: {what}", f"{seconds:.0f}")
-    rows.add_row("[bold]lost[/]", f"[bold]{result.lost}[/]")
-    rows.add_row("[bold]uploads with two different outcomes[/]", f"[bold]{result.two_outcomes}[/]")
-    rows.add_row("[bold]violations[/]", f"[bold]{len(result.violations)}[/]")
-    return rows
-
-
 def arguments(given: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.run", description=__doc__.partition("\n")[0])
     parser.add_argument("--uploads", type=int, default=3000)
-    parser.add_argument("--faults", type=int, default=24, help="SIGKILLs and SIGTERMs of workers; others come on top")
+    parser.add_argument("--faults", type=int, default=16, help="SIGKILLs and SIGTERMs of workers; others come on top")
+    parser.add_argument("--each", type=int, default=2, help="how often each other fault happens")
+    parser.add_argument("--kinds", default=",".join(Kind.__members__), help="what may happen, of: %(default)s")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="postgres")
-    parser.add_argument("--seconds", type=float, help="of publishing; room for the faults when not given")
+    parser.add_argument("--minutes", type=float, help="of publishing; room for the faults when not given")
     parser.add_argument("--contents", type=int, help="distinct files")
     parser.add_argument(
         "--acknowledge",
@@ -413,7 +492,9 @@ def arguments(given: list[str]) -> argparse.Namespace:
         default="ordered",
         help="plain: as Faust does by itself, to see that the audit finds what is lost",
     )
+    parser.add_argument("--no-alerts", action="store_true", help="without a Prometheus that watches")
     parser.add_argument("--json", type=Path, help="write the result here too")
+    parser.add_argument("--report", type=Path, help="write chaos.json into this folder, and the tables of its chaos.md")
     parser.add_argument("--keep", type=Path, help="leave logs and media in this folder, which must not exist")
     return parser.parse_args(given)
 
@@ -424,11 +505,14 @@ def main(given: list[str]) -> int:
     options = Options(
         uploads=asked.uploads,
         faults=asked.faults,
+        each=asked.each,
+        kinds=tuple(Kind[name] for name in asked.kinds.split(",")),
         brokers=asked.brokers,
         seed=asked.seed,
         database=asked.database,
         acknowledge=asked.acknowledge,
-        seconds=asked.seconds,
+        seconds=asked.minutes and 60 * asked.minutes,
+        alerts=not asked.no_alerts,
         contents=asked.contents,
     )
     console = Console()
@@ -436,19 +520,37 @@ def main(given: list[str]) -> int:
     place.mkdir(parents=True, exist_ok=asked.keep is None)
     with chaos(options, Settings(), console, place) as scene:
         result = scene.result
-        console.print(table(result))
-        for line in (*result.violations[:20], *result.disagreements[:20], *result.by_themselves[:20]):
+        for each in table(result):
+            console.print(each)
+        told = (result.violations, result.disagreements, result.by_themselves)
+        for line in (
+            *(line for lines in told for line in lines[:20]),
+            *result.alerts_missing,
+            *result.alerts_unexpected,
+        ):
             console.print(f"  {line}", highlight=False)
         if result.violations:
             console.print(f"violations by kind: {result.violations_by_kind}")
     if asked.json:
         asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    if asked.report:
+        write_report(asked.report, result, "python -m tests.chaos.run " + " ".join(_without_report(given)))
     if result.holds and asked.keep is None:
         shutil.rmtree(place)
     else:
         console.print(f"logs: {place}")
     console.print("[green]the promise holds[/]" if result.holds else "[red]the promise does not hold[/]")
     return 0 if result.holds else 1
+
+
+def _without_report(given: list[str]) -> list[str]:
+    """The arguments that say what the run was."""
+    kept, skip = [], False
+    for word in given:
+        if not skip and word not in ("--report", "--json", "--keep"):
+            kept.append(word)
+        skip = word in ("--report", "--json", "--keep")
+    return kept
 
 
 if __name__ == "__main__":

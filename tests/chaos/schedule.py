@@ -11,7 +11,7 @@ from itertools import cycle
 
 
 class Kind(StrEnum):
-    """What happens to a part. Cut: connections end, new ones are refused; silent: they stay, and nothing comes through."""
+    """What happens to a part. Cut: connections end, new ones are refused. Silent: they stay, nothing comes through."""
 
     WORKER_KILLED = "worker SIGKILL"
     WORKER_TERMINATED = "worker SIGTERM"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
     TRITON_SLOW = "Triton slow"
     TRITON_SILENT = "Triton silent"
     DATABASE_KILLED = "database SIGKILL, then start"
-    DATABASE_STOPPED = "database SIGTERM, then start"
+    DATABASE_STOPPED = "database stopped, then start"
     DATABASE_SLOW = "database slow"
     DATABASE_CUT = "database cut"
     DATABASE_SILENT = "database silent"
@@ -61,7 +61,7 @@ _SIGNALS = (Kind.WORKER_KILLED, Kind.WORKER_TERMINATED)
 _PEERS = (Kind.PEER_JOINS, Kind.PEER_LEAVES)
 
 _LASTS: dict[Kind, tuple[float, float]] = {
-    Kind.WORKER_SKEWED: (40.0, 60.0),
+    Kind.WORKER_SKEWED: (25.0, 40.0),
     Kind.KAFKA_SLOW: (15.0, 25.0),
     Kind.KAFKA_SILENT: (6.0, 12.0),
     Kind.TRITON_SLOW: (15.0, 25.0),

@@ -18,7 +18,8 @@ from pipeline.events.codec import encode
 from pipeline.settings import Settings
 from pipeline.topology import UPLOADED
 from tests.chaos.platform_side import Sender, group_lag
-from tests.chaos.run import GROUP, Options, Scene, chaos
+from tests.chaos.result import Options
+from tests.chaos.run import GROUP, Scene, chaos
 from tests.chaos.schedule import Kind
 
 REPOSITORY = Path(__file__).parents[2]

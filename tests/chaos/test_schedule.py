@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import accumulate
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from pipeline.events.codec import MalformedEvent, decode
 from tests.chaos.schedule import ALARMING, SESSION_SECONDS, Kind, schedule, tally
 from tests.chaos.uploads import plan
 
-CONTENTS = tuple(Path(f"/media/{number}.jpg") for number in range(40))
+CONTENTS = tuple(f"file:///media/{number}.jpg" for number in range(40))
 
 
 @pytest.mark.parametrize("brokers", [1, 3])

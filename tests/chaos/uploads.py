@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,18 +48,20 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is published, in order."""
+    """Everything that is published, in order; and besides, what kills its decoder."""
 
     publications: tuple[Publication, ...]
+    poison: tuple[Publication, ...]
     media_ids: frozenset[str]
     repeats: int
     malformed: int
     contents: int
 
 
-def plan(uploads: int, contents: tuple[Path, ...], seed: int) -> Plan:
-    """`uploads` distinct uploads over the contents, most of them of bytes that were uploaded before; on top of them 3 %
-    repeated events and 2 % records that are no event (at least three of each)."""
+def plan(uploads: int, contents: tuple[str, ...], seed: int, poison: tuple[str, ...] = ()) -> Plan:
+    """`uploads` distinct uploads over the contents (URIs), most of them of bytes that were uploaded before; on top of
+    them 3 % repeated events and 2 % records that are no event (at least three of each). `poison`: URIs of files that
+    kill their decoder, each uploaded once, when the saboteur says so."""
     drawn = random.Random(seed)
     unseen = list(contents)
     drawn.shuffle(unseen)
@@ -68,10 +71,10 @@ def plan(uploads: int, contents: tuple[Path, ...], seed: int) -> Plan:
     for number in range(uploads):
         if unseen and drawn.random() < 1.3 * share:
             seen.append(unseen.pop())
-            path = seen[-1]
+            uri = seen[-1]
         else:
-            path = drawn.choice(seen)
-        order.append(_upload(f"chaos-{seed}-{number:05d}", path, drawn))
+            uri = drawn.choice(seen)
+        order.append(_upload(f"chaos-{seed}-{number:05d}", uri, drawn))
     repeats = max(3, uploads * 3 // 100)
     for first in drawn.sample(order, repeats):
         # Half of them at once, as a client that did not wait for its answer; half at some later time.
@@ -82,14 +85,15 @@ def plan(uploads: int, contents: tuple[Path, ...], seed: int) -> Plan:
     for number in range(malformed):
         key = drawn.choice((None, b"broken", f"broken-{number}".encode()))
         order.insert(drawn.randint(0, len(order)), Publication(key, _MALFORMED[number % len(_MALFORMED)], None))
-    ids = frozenset(each.media_id for each in order if each.media_id is not None)
-    return Plan(tuple(order), ids, repeats, malformed, len(seen))
+    poisoned = tuple(_upload(f"poison-{seed}-{number:03d}", uri, drawn) for number, uri in enumerate(poison))
+    ids = frozenset(each.media_id for each in (*order, *poisoned) if each.media_id is not None)
+    return Plan(tuple(order), poisoned, ids, repeats, malformed, len(seen))
 
 
-def _upload(media_id: str, path: Path, drawn: random.Random) -> Publication:
+def _upload(media_id: str, uri: str, drawn: random.Random) -> Publication:
     event = MediaUploaded(
         media_id=media_id,
-        uri=path.as_uri(),
+        uri=uri,
         uploaded_at=datetime.now(UTC),
         surface=drawn.choice(tuple(Surface)),
         declared_synthetic=drawn.random() < 0.05,
@@ -166,3 +170,19 @@ def _around_face(image: media.RGB, drawn: random.Random) -> media.RGB:
 def _read(path: Path) -> media.RGB:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"), np.uint8)
+
+
+def write_poison(folder: Path, count: int) -> tuple[Path, ...]:
+    """Small files, no two alike, that cost their decoder minutes: progressive JPEGs of 36 million pixels, whose last
+    pass over the picture, 59 bytes long, comes thousands of times. No limit of size stops them; that of time does."""
+    whole = io.BytesIO()
+    Image.new("L", (6000, 6000), 128).save(whole, "JPEG", progressive=True, quality=60)
+    data = whole.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    paths = []
+    for number in range(count):
+        words = f"number {number}".encode()
+        comment = b"\xff\xfe" + (len(words) + 2).to_bytes(2) + words
+        paths.append(folder / f"poison-{number:03d}.jpg")
+        paths[-1].write_bytes(data[:2] + comment + data[2:-2] + last * 5000 + b"\xff\xd9")
+    return tuple(paths)
