@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.decode.port import SAMPLE_RATE
 from pipeline.learn.blend import self_blend
 from pipeline.learn.edits import make_edit
+from pipeline.learn.face_reels import CHANGES, Change, tampered
 from pipeline.learn.features import FaceReader, read_image
 from pipeline.learn.manifest import SOUNDS, STILLS, VIDEOS
 from pipeline.learn.media import read_sound
@@ -100,6 +101,17 @@ def revoiced(source: Path, out: Path, seed: int) -> Path | None:
     return copy
 
 
+def with_face(change: Change) -> Maker:
+    """A maker of videos whose face is changed so, frame by frame."""
+
+    def make(source: Path, out: Path, seed: int) -> Path | None:
+        settings = Settings()
+        reel = tampered(source, change, seed, settings.models_dir, settings.home)
+        return None if reel is None else _video(out, reel)
+
+    return make
+
+
 MAKERS: Mapping[str, Maker] = {
     "face_swap": blended_face,
     "local_edit": edited_part,
@@ -108,6 +120,7 @@ MAKERS: Mapping[str, Maker] = {
     "shifted_sound": shifted_sound,
     "replaced_sound": replaced_sound,
     "voice_clone": revoiced,
+    **{kind: with_face(change) for changes in CHANGES.values() for kind, change in changes.items()},
 }
 """Kind of manipulation, as `LOOKED_FOR_BY` calls it, and what makes one."""
 
