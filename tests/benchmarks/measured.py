@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -35,6 +35,12 @@ class Measured:
         if self.target is None:
             return True
         return self.value <= self.target if self.relation == "at most" else self.value >= self.target
+
+
+def read_row(row: Mapping[str, Any]) -> Measured:
+    """A row as JSON has it."""
+    spread = row["spread"] and tuple(row["spread"])
+    return Measured(**{**{name: value for name, value in row.items() if name != "passed"}, "spread": spread})
 
 
 def measured(

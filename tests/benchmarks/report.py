@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,13 +53,27 @@ def table(rows: Sequence[Measured]) -> Table:
     return shown
 
 
-def document(rows: Sequence[Measured], at: datetime, load: float) -> str:
-    """docs/benchmarks.md. `load`: the machine's load average before the run."""
-    parts = [_INTRODUCTION, _machine(at, load)]
+@dataclass(frozen=True, slots=True)
+class At:
+    """When a benchmark was run, and the machine's load average before."""
+
+    at: str
+    load: float
+
+
+def document(rows: Sequence[Measured], when: Mapping[str, At]) -> str:
+    """docs/benchmarks.md. `when`: by benchmark."""
+    targets = [row for row in rows if row.target is not None]
+    missed = [f"- {_TITLES.get(row.benchmark, row.benchmark)}: {row.what}" for row in targets if not row.passed]
+    verdict = f"{len(targets) - len(missed)} of {len(targets)} targets are met." + (
+        " Missed:\n\n" + "\n".join(missed) if missed else ""
+    )
+    parts = [_INTRODUCTION, _machine(), f"{verdict}\n"]
     for name in dict.fromkeys(row.benchmark for row in rows):
         group = [row for row in rows if row.benchmark == name]
         lines = [
             f"## {_TITLES.get(name, name)}\n",
+            f"{when[name].at[:10]}, {when[name].at[11:16]} UTC; load before the run {when[name].load:g}.\n",
             "| what | target | measured | least – most | |",
             "|---|---|---|---|---|",
         ]
@@ -99,11 +113,11 @@ def processor() -> str:
     return "an unnamed CPU"
 
 
-def _machine(at: datetime, load: float) -> str:
+def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     cores = f"{len(os.sched_getaffinity(0))} cores of {processor()}"
     system = f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}"
     return (
-        f"Measured on {at:%Y-%m-%d} on {cores} (load before the run {load:.1f}), {system}: Unmask {VERSION}, "
+        f"Measured on {cores}, {system}: Unmask {VERSION}, "
         f"Apache Kafka {KAFKA_VERSION}, Triton from {WHEEL}, {packages}.\n"
     )

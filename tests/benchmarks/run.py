@@ -1,7 +1,7 @@
 """Every benchmark: `python -m tests.benchmarks.run [--only NAME …]`.
 
-Shows a table, and writes docs/benchmarks.md and docs/benchmarks.json when all were run. Exit status 1: a target was
-missed.
+Shows a table. What was run takes its place in docs/benchmarks.json, from which docs/benchmarks.md is written, when all
+were run or with `--keep`. Exit status 1: a target was missed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from pipeline.settings import Settings
 from tests.benchmarks import memory, plan, reuse, throughput
 from tests.benchmarks.bench import Bench, Tell, running
-from tests.benchmarks.measured import Measured
+from tests.benchmarks.measured import Measured, read_row
 from tests.benchmarks.plan_picture import picture
-from tests.benchmarks.report import document, table
+from tests.benchmarks.report import At, document, table
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = ("decode", "banks", "backtest", "desk", "throughput", "reuse", "memory", "plan")
@@ -36,7 +36,8 @@ _SHORT_UNITS = {"ratio": "×", "seconds": "s"}
 def main() -> int:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="these alone; writes no document")
+    parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES, help="these alone")
+    parser.add_argument("--keep", action="store_true", help="write the document although not all are run")
     parser.add_argument("--uploads", type=int, default=200, help="of a throughput run")
     parser.add_argument("--pairs", type=int, default=3, help="of throughput runs")
     parser.add_argument("--docs", type=Path, default=REPOSITORY / "docs", help="where the document goes")
@@ -62,15 +63,30 @@ def main() -> int:
                 rows += _on_the_stack(bench, arguments)
     console = Console()
     console.print(table(rows))
-    if set(arguments.only) == set(NAMES):
-        (arguments.docs / "benchmarks.md").write_text(document(rows, at, load))
-        found = {"at": at.isoformat(timespec="seconds"), "rows": [{**asdict(r), "passed": r.passed} for r in rows]}
-        (arguments.docs / "benchmarks.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if arguments.keep or set(arguments.only) == set(NAMES):
+        _keep(arguments.docs, rows, At(at.isoformat(timespec="seconds"), round(load, 1)))
         console.print(f"written to {arguments.docs}/benchmarks.md and benchmarks.json")
     missed = [row for row in rows if not row.passed]
     for row in missed:
         console.print(f"[red]missed:[/] {row.what}")
     return 1 if missed else 0
+
+
+def _keep(docs: Path, rows: list[Measured], at: At) -> None:
+    """These rows instead of those that their benchmarks had, in the order of `NAMES`, and the document anew."""
+    path = docs / "benchmarks.json"
+    kept = json.loads(path.read_text()) if path.exists() else {"at": {}, "rows": []}
+    when = {name: At(**each) for name, each in kept["at"].items()} | {row.benchmark: at for row in rows}
+    others = [read_row(row) for row in kept["rows"]]
+    merged = [row for row in others if row.benchmark not in {row.benchmark for row in rows}] + rows
+    merged.sort(key=lambda row: NAMES.index(row.benchmark))
+    when = {name: when[name] for name in NAMES if name in when}
+    found = {
+        "at": {name: asdict(each) for name, each in when.items()},
+        "rows": [{**asdict(row), "passed": row.passed} for row in merged],
+    }
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    (docs / "benchmarks.md").write_text(document(merged, when))
 
 
 def _on_the_stack(bench: Bench, arguments: argparse.Namespace) -> list[Measured]:
@@ -113,7 +129,7 @@ def _alone(name: str) -> list[Measured]:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"the benchmark {name} failed: {done.stderr.strip()[-2000:]}")
-    return [Measured(**{**row, "spread": row["spread"] and tuple(row["spread"])}) for row in json.loads(done.stdout)]
+    return [read_row(row) for row in json.loads(done.stdout)]
 
 
 @contextmanager
