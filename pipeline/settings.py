@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     console_oidc_client_secret: SecretStr | None = Field(None, description="The console's secret at the provider.")
     console_oidc_scope: str = Field("openid profile email", description="What the provider is asked for.")
     console_roles_claim: str = Field("roles", description="Claim with somebody's roles; `a.b` goes into objects.")
+    console_oidc_session_seconds: float = Field(
+        3600.0, ge=60, description="After so long the provider is asked again who somebody is and what they may do."
+    )
+    console_trusted_proxies: CommaList = Field(
+        (), description="Addresses or networks of reverse proxies whose X-Forwarded-For is believed; none: nobody's is."
+    )
     console_queues_claim: str = Field("queues", description="Claim with somebody's queues; * for every one.")
 
     otlp_endpoint: str | None = Field(

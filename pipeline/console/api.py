@@ -45,10 +45,11 @@ from pipeline.events import MediaEnforced, OutcomeStatus, ReviewRequested, Subje
 from pipeline.events.codec import encode
 from pipeline.events.values import Action, RequestKind
 from pipeline.ledger.entries import Note
+from pipeline.ledger.work import opened_note
 from pipeline.moments import length
 from pipeline.review.chain import verify
 from pipeline.review.people import GRANTS, Permission, Person
-from pipeline.review.port import Answer, Held, Refused
+from pipeline.review.port import Answer, Answered, Held, Refused
 from pipeline.review.quality import quality as measure
 from pipeline.topology import SUBJECT_REQUESTED
 
@@ -68,6 +69,7 @@ _PROBLEMS = {
 _EMPTY = {204: {"description": "nothing to do"}}
 VIEWS = ("original", "picture", "crop", "heat", "noise", "compression", "spectrum", "wave", "spectrogram")
 """What can be had of a case's media; see media.py."""
+_ENDED = "Your lease has ended; the task went back to the queue."
 _LATELY = timedelta(hours=24)
 _DAY = timedelta(days=1)
 _LONGEST_HOLD = timedelta(days=366)
@@ -102,6 +104,7 @@ async def me(request: Request, person: Self_) -> Me:
     parts = parts_of(request)
     stored = await _in(lambda: parts.people.preferences(person.id))
     secret = request.cookies.get(cookie_name(parts.https))
+    until = await _in(lambda: parts.people.session_until(secret)) if secret and parts.provider else None
     return Me(
         id=person.id,
         name=person.name,
@@ -112,6 +115,7 @@ async def me(request: Request, person: Self_) -> Me:
         exposure=await _exposure(parts, person),
         harms=harm_views(parts.policy()),
         csrf_token=csrf_token(secret, parts.signer.secret) if secret else None,
+        renew_at=until - min(parts.times.renewal, parts.times.session / 4) if until else None,
     )
 
 
@@ -163,13 +167,12 @@ async def _exposure(parts: Parts, person: Person) -> list[Exposure]:
 @router.get("/queues")
 async def queues(request: Request, person: SeesQueues) -> list[QueueView]:
     """One's own queues as they are now."""
-    parts = parts_of(request)
-    return await _in(lambda: queue_views(parts, person))
+    return await queue_views(parts_of(request), person)
 
 
-def queue_views(parts: Parts, person: Person) -> list[QueueView]:
-    """What a person sees of their queues; blocking."""
-    views = parts.board.views(lambda: _every_queue(parts))
+async def queue_views(parts: Parts, person: Person) -> list[QueueView]:
+    """What a person sees of their queues."""
+    views = await parts.board.views(lambda: _every_queue(parts))
     return [view for name, view in views.items() if person.sees(name)]
 
 
@@ -216,32 +219,34 @@ async def tasks(
 
 
 @router.post("/work/claim", responses=_EMPTY, response_model=CaseView)  # type: ignore[arg-type]
-async def claim(request: Request, person: Works, wanted: Claim) -> CaseView | Response:
+async def claim(request: Request, person: Works, wanted: Claim) -> Response:
     """The most urgent case that one may have, or the one that one holds already."""
     parts = parts_of(request)
     chosen = person.among(wanted.queues or parts.policy().queues)
     lead = person.may(Permission.ADJUDICATE)
     shares = {name: queue.golden_share for name, queue in parts.policy().queues.items()}
-    held = await _in(lambda: parts.desk.claim(person.id, chosen, parts.clock(), lead=lead, golden=shares))
-    return await _case(parts, person, held) if held else Response(status_code=204)
+
+    def take() -> Response:
+        held = parts.desk.claim(person.id, chosen, parts.clock(), lead=lead, golden=shares)
+        return _case(parts, person, held)
+
+    return await _in(take)
 
 
-@router.post("/work/claim/{task_id}")
-async def claim_task(request: Request, person: Works, task_id: UUID) -> CaseView:
+@router.post("/work/claim/{task_id}", response_model=CaseView)
+async def claim_task(request: Request, person: Works, task_id: UUID) -> Response:
     """This very task."""
     parts = parts_of(request)
     await _visible(parts, person, task_id)
     lead = person.may(Permission.ADJUDICATE)
-    held = await _in(lambda: parts.desk.claim_task(person.id, task_id, parts.clock(), lead=lead))
-    return await _case(parts, person, held)
+    return await _in(lambda: _case(parts, person, parts.desk.claim_task(person.id, task_id, parts.clock(), lead=lead)))
 
 
 @router.get("/work/case", responses=_EMPTY, response_model=CaseView)  # type: ignore[arg-type]
-async def held_case(request: Request, person: Works) -> CaseView | Response:
+async def held_case(request: Request, person: Works) -> Response:
     """The case that one holds."""
     parts = parts_of(request)
-    held = await _in(lambda: parts.desk.holding(person.id, parts.clock()))
-    return await _case(parts, person, held) if held else Response(status_code=204)
+    return await _in(lambda: _case(parts, person, _opened(parts, person, parts.desk.holding(person.id, parts.clock()))))
 
 
 @router.post("/work/{lease_id}/keep")
@@ -266,15 +271,19 @@ async def skip(request: Request, person: Works, lease_id: UUID, said: Skip) -> N
     await _in(lambda: parts.desk.skip(person.id, lease_id, said.reason, parts.clock(), away))
 
 
-@router.post("/work/{lease_id}/first")
-async def first(request: Request, person: Works, lease_id: UUID, said: First) -> CaseView:
+@router.post("/work/{lease_id}/first", response_model=CaseView)
+async def first(request: Request, person: Works, lease_id: UUID, said: First) -> Response:
     """What one thinks before seeing the scores; they are shown from then on."""
     parts = parts_of(request)
-    await _in(lambda: parts.desk.first(person.id, lease_id, said.action, parts.clock()))
-    held = await _in(lambda: parts.desk.holding(person.id, parts.clock()))
-    if held is None:
-        raise HTTPException(409, "Your lease has ended; the task went back to the queue.")
-    return await _case(parts, person, held)
+
+    def say() -> Response:
+        parts.desk.first(person.id, lease_id, said.action, parts.clock())
+        held = parts.desk.holding(person.id, parts.clock())
+        if held is None:
+            raise Refused(_ENDED)
+        return _case(parts, person, _opened(parts, person, held))
+
+    return await _in(say)
 
 
 @router.post("/work/{lease_id}/answer")
@@ -282,11 +291,6 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
     """Decide the case that one holds."""
     parts = parts_of(request)
     policy = parts.policy()
-    held = await _in(lambda: parts.desk.holding(person.id, parts.clock()))
-    if held is None or held.lease_id != lease_id:
-        raise HTTPException(409, "Your lease has ended; the task went back to the queue.")
-    if _blind(parts, held.tasks[0].queue) and held.first is None:
-        raise HTTPException(409, "This queue asks for an answer before the scores are shown.")
     if said.harm is not None and said.harm not in policy.harms:
         raise HTTPException(422, f"There is no harm {said.harm!r} in the policy.")
     if said.action is not Action.ALLOW and not (said.harm or said.reason.strip()):
@@ -301,18 +305,28 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
         harm=said.harm,
     )
     people = {name: queue.people for name, queue in policy.queues.items()}
-    done = await _in(lambda: parts.desk.answer(person.id, lease_id, given, parts.clock(), people))
+
+    def say() -> Answered:
+        held = parts.desk.holding(person.id, parts.clock())
+        if held is None or held.lease_id != lease_id:
+            raise Refused(_ENDED)
+        if _blind(parts, held.tasks[0].queue) and held.first is None:
+            raise Refused("This queue asks for an answer before the scores are shown.")
+        return parts.desk.answer(person.id, lease_id, given, parts.clock(), people)
+
+    done = await _in(say)
     return AnsweredView(
         answer_id=done.answer_id, stands=done.stands, swept=list(done.swept), undo_until=done.undo_until
     )
 
 
-@router.post("/answers/{answer_id}/undo")
-async def undo(request: Request, person: Works, answer_id: UUID) -> CaseView:
+@router.post("/answers/{answer_id}/undo", response_model=CaseView)
+async def undo(request: Request, person: Works, answer_id: UUID) -> Response:
     """Take an answer back, within the grace time."""
     parts = parts_of(request)
-    held = await _in(lambda: parts.desk.undo(person.id, answer_id, parts.clock()))
-    return await _case(parts, person, held)
+    return await _in(
+        lambda: _case(parts, person, _opened(parts, person, parts.desk.undo(person.id, answer_id, parts.clock())))
+    )
 
 
 # --- moving ----------------------------------------------------------------------------------------------------------
@@ -375,7 +389,7 @@ async def task(request: Request, person: SeesCases, task_id: UUID) -> CaseView:
     parts = parts_of(request)
     found = await _visible(parts, person, task_id)
     await _log(parts, person, "saw", found.media_id, {"task": str(task_id)})
-    return await _shown(parts, person, None, (found,))
+    return await _in(lambda: _shown(parts, person, None, (found,)))
 
 
 @router.post("/appeals", status_code=202)
@@ -493,27 +507,35 @@ async def _all_visible(parts: Parts, person: Person, task_ids: Iterable[UUID]) -
         await _visible(parts, person, task_id)
 
 
-async def _case(parts: Parts, person: Person, held: Held) -> CaseView:
-    await _log(parts, person, "opened", held.tasks[0].media_id, {"lease": str(held.lease_id)})
-    return await _shown(parts, person, held, held.tasks)
+def _opened(parts: Parts, person: Person, held: Held | None) -> Held | None:
+    """What this person holds, which the audit log now says that they opened. Blocking."""
+    if held is not None:
+        parts.work.write(opened_note(person.id, parts.clock(), held))
+    return held
 
 
-async def _shown(parts: Parts, person: Person, held: Held | None, of: tuple[ReviewRequested, ...]) -> CaseView:
+def _case(parts: Parts, person: Person, held: Held | None) -> Response:
+    """What this person holds, in words already: to check and write them is kept off the loop, which everybody shares.
+    Blocking."""
+    if held is None:
+        return Response(status_code=204)
+    words = _shown(parts, person, held, held.tasks).model_dump_json()
+    return Response(words, media_type="application/json")
+
+
+def _shown(parts: Parts, person: Person, held: Held | None, of: tuple[ReviewRequested, ...]) -> CaseView:
+    """Blocking."""
     first_task = of[0]
     upload = first_task.upload
-
-    def look() -> CaseView:
-        decided = parts.ledger.decision(first_task.media_id, first_task.round)
-        past = parts.work.history(first_task.media_id, first_task.sha256)
-        if held is not None:
-            # What became of a golden task is not told to who is asked about it.
-            past = tuple(each for each in past if not _answers(each, first_task))
-        others = parts.work.of_uploader(upload.uploader_id, first_task.media_id) if upload.uploader_id else ()
-        hidden = keeps_scores_back(parts, person, first_task, held)
-        urls = media_urls(parts, person, first_task)
-        return case_view(held, of, decided, past, others, parts.policy(), urls, hidden=hidden)
-
-    return await _in(look)
+    decided = parts.ledger.decision(first_task.media_id, first_task.round)
+    past = parts.work.history(first_task.media_id, first_task.sha256)
+    if held is not None:
+        # What became of a golden task is not told to who is asked about it.
+        past = tuple(each for each in past if not _answers(each, first_task))
+    others = parts.work.of_uploader(upload.uploader_id, first_task.media_id) if upload.uploader_id else ()
+    hidden = keeps_scores_back(parts, person, first_task, held)
+    urls = media_urls(parts, person, first_task)
+    return case_view(held, of, decided, past, others, parts.policy(), urls, hidden=hidden)
 
 
 def media_urls(parts: Parts, person: Person, task: ReviewRequested) -> dict[str, str]:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from ipaddress import ip_network
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from pipeline.errors import ConfigError
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -100,6 +104,33 @@ class SecureHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class BehindProxies:
+    """Takes the address of who asks from `X-Forwarded-For`, where a proxy that is trusted has said it: the rightmost
+    address that is not such a proxy's. What anybody else says in that header is not heard."""
+
+    def __init__(self, app: ASGIApp, proxies: tuple[str, ...]) -> None:
+        self._app = ProxyHeadersMiddleware(app, list(proxies)) if proxies else app  # type: ignore[arg-type]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._app(scope, receive, send)  # type: ignore[arg-type]
+
+
+def check_proxies(proxies: Iterable[str]) -> tuple[str, ...]:
+    """Raises ConfigError for what is no address or network, and for one that holds every address: then whoever asks
+    could say who they are."""
+    found = []
+    for each in proxies:
+        try:
+            network = ip_network(each)
+        except ValueError as error:
+            raise ConfigError(f"UNMASK_CONSOLE_TRUSTED_PROXIES: {error}") from None
+        if network.prefixlen == 0:
+            raise ConfigError(f"UNMASK_CONSOLE_TRUSTED_PROXIES: {each} is everybody")
+        found.append(str(network))
+    return tuple(found)
 
 
 def from_elsewhere(headers: Mapping[str, str]) -> bool:

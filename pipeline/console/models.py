@@ -63,7 +63,7 @@ class Exposure(Model):
 
 
 class Me(Model):
-    """Who is signed in."""
+    """Who is signed in. `renew_at`: from then on a page asks the provider again, between two cases."""
 
     id: str
     name: str
@@ -74,6 +74,7 @@ class Me(Model):
     exposure: list[Exposure]
     harms: list[HarmView]
     csrf_token: str | None
+    renew_at: datetime | None = None
 
 
 class QueueView(Model):

@@ -21,11 +21,12 @@ from pipeline.review.desk import Desk
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How long things last."""
+    """How long things last. `renewal`: so long before its end a page renews a session, between two cases."""
 
     lease: timedelta = timedelta(minutes=10)
     grace: timedelta = timedelta(seconds=30)
     session: timedelta = timedelta(hours=10)
+    renewal: timedelta = timedelta(minutes=5)
     media_link: timedelta = timedelta(minutes=15)
 
 
@@ -46,11 +47,13 @@ class Parts:
         https: whether the console is reached by HTTPS: cookies are then marked so.
         limit: requests per person.
         sign_in_limit: attempts per address and per name.
+        provider_limit: ways to the provider and back, per address; a whole office may share one.
         shelf: the media of cases.
         pages: templates.
         provider: who vouches for people; local accounts where there is none.
         roles_claim: where the provider says what somebody is; `a.b` goes into objects.
         queues_claim: and which queues are theirs.
+        proxies: addresses and networks that may say for whom they ask.
         told: what the audit log has heard of already.
         board: what all queues look like.
     """
@@ -72,5 +75,7 @@ class Parts:
     provider: Provider | None = None
     roles_claim: str = "roles"
     queues_claim: str = "queues"
+    proxies: tuple[str, ...] = ()
+    provider_limit: RateLimit = field(default_factory=lambda: RateLimit(burst=100, per_second=2))
     told: Told = field(default_factory=Told)
     board: Board = field(default_factory=Board)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import uvicorn
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from pipeline import log
 from pipeline.console.accounts import check_secret
-from pipeline.console.guard import RateLimit, Signer
+from pipeline.console.guard import RateLimit, Signer, check_proxies
 from pipeline.console.in_force import InForce
 from pipeline.console.metrics import ConsoleMetrics, CountedDesk, expose, keep
 from pipeline.console.oidc import Provider
@@ -62,6 +63,8 @@ async def open_parts(
             lease=timedelta(seconds=settings.console_lease_seconds),
             grace=timedelta(seconds=settings.console_grace_seconds),
         )
+        if settings.console_oidc_issuer is not None:
+            times = replace(times, session=timedelta(seconds=settings.console_oidc_session_seconds))
         work, golden = Work(ledger), Golden(ledger)
         yield Parts(
             ledger=ledger,
@@ -81,6 +84,7 @@ async def open_parts(
             provider=_provider(settings),
             roles_claim=settings.console_roles_claim,
             queues_claim=settings.console_queues_claim,
+            proxies=check_proxies(settings.console_trusted_proxies),
         )
 
 
@@ -125,7 +129,7 @@ async def serve(settings: Settings) -> None:
                 served = running.create_task(server.serve())
                 if settings.console_relay:
                     running.create_task(Relay(settings, ledger, metrics.outbox).run(parts.clock, stop))
-                running.create_task(gather(parts.work, stop))
+                running.create_task(gather(parts.work, parts.clock, stop))
                 running.create_task(in_force.keep(stop))
                 running.create_task(
                     keep(metrics, OpenWork(parts.ledger), lambda: in_force.policy.queues, parts.clock, stop)

@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from pipeline import VERSION, log
 from pipeline.console import api, live, media, sign_in, sites
-from pipeline.console.guard import SecureHeaders, SmallBodies
+from pipeline.console.guard import BehindProxies, SecureHeaders, SmallBodies
 from pipeline.console.pages import STATIC
 from pipeline.console.parts import Parts
 from pipeline.errors import Permanent, Transient
@@ -36,6 +36,7 @@ def console(parts: Parts) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SmallBodies)
     app.add_middleware(SecureHeaders, https=parts.https)
+    app.add_middleware(BehindProxies, proxies=parts.proxies)
 
     @app.get("/livez", include_in_schema=False)
     async def alive() -> PlainTextResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from typing import NamedTuple
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -51,7 +52,8 @@ async def _page(request: Request, path: str, site: Site, **words: object) -> Res
     secret = request.cookies.get(cookie_name(parts.https), "")
     person = await to_thread(parts.people.session, secret, parts.clock()) if secret else None
     if person is None:
-        return RedirectResponse("/sign-in", 303)
+        where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/sign-in?{urlencode({'to': where})}", 303)
     menu = [(where, each.name) for where, each in SITES.items() if each.name and person.may(each.needs)]
     shared = {"person": person, "menu": menu, "here": path, "csrf": csrf_token(secret, parts.signer.secret)}
     if not person.may(site.needs):

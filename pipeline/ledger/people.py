@@ -66,6 +66,12 @@ class People:
             row = connection.execute(query).mappings().first()
         return None if row is None else _person(row)
 
+    def session_until(self, secret: str) -> datetime | None:
+        """When it ends."""
+        query = select(sessions.c.expires_at).where(sessions.c.session == _digest(secret))
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            return connection.execute(query).scalar()
+
     def close_session(self, secret: str) -> None:
         """Sign out."""
         with self._ledger.writing(Stage.SETTLE) as connection:

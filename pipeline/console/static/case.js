@@ -1,6 +1,6 @@
 // One case at a time: claimed, looked at, decided, and on to the next.
 
-import { get, post } from "./api.js";
+import { get, post, signIn } from "./api.js";
 import { ask } from "./ask.js";
 import { chosen, expose, Veil } from "./care.js";
 import { Decision } from "./decide.js";
@@ -18,13 +18,21 @@ const me = await get("/me");
 const worked = me.exposure.reduce((sum, each) => sum + each.seconds, 0);
 
 let now = null;
-let last = null;
+let last = lately();
 let stop = () => {};
+
+/** The last decision, also after the page was loaded again, while it can be taken back. */
+function lately() {
+  const kept = JSON.parse(sessionStorage.getItem("last") ?? "null");
+  return kept && new Date(kept.until) > new Date() ? kept.id : null;
+}
 
 async function next() {
   stop();
   stop = () => {};
   now = null;
+  // Between two cases nothing that somebody typed is lost.
+  if (me.renew_at && new Date(me.renew_at) < new Date()) return signIn();
   try {
     const view = only ? await get(`/tasks/${only}`) : await post("/work/claim", queue ? { queues: [queue] } : {});
     if (view) open(view);
@@ -79,6 +87,7 @@ async function send(view, said) {
     }
     const done = await post(`/work/${view.lease_id}/answer`, said);
     last = done.answer_id;
+    sessionStorage.setItem("last", JSON.stringify({ id: last, until: done.undo_until }));
     const left = (new Date(done.undo_until).getTime() - Date.now()) / 1000;
     const words = { settled: `Decided: ${said.action}.`, second: "Noted. Another person looks too.", disputed: "You two disagree: a lead decides." }[done.stands];
     toast(done.swept.length > 1 ? `${words} ${done.swept.length} uploads.` : words, { action: undo, label: "Undo (u)", seconds: Math.max(3, left) });

@@ -57,13 +57,21 @@ function show() {
 for (const queue of await get("/queues")) queues.set(queue.name, queue);
 show();
 
-const events = new EventSource("/api/v1/events");
-events.addEventListener("queue", (event) => {
-  const queue = JSON.parse(event.data);
-  queues.set(queue.name, queue);
-  show();
-});
-events.addEventListener("open", () => { live.textContent = "live"; live.classList.add("on"); });
-events.addEventListener("error", () => { live.textContent = "connecting again"; live.classList.remove("on"); });
+function listen() {
+  const events = new EventSource("/api/v1/events");
+  events.addEventListener("queue", (event) => {
+    const queue = JSON.parse(event.data);
+    queues.set(queue.name, queue);
+    show();
+  });
+  events.addEventListener("open", () => { live.textContent = "live"; live.classList.add("on"); });
+  events.addEventListener("error", () => {
+    live.textContent = "connecting again";
+    live.classList.remove("on");
+    // The browser gives up where it was refused: by whom nobody is any more (then this goes to the sign-in), or just now.
+    if (events.readyState === EventSource.CLOSED) get("/me").catch(() => {}).then(() => setTimeout(listen, 5000));
+  });
+}
+listen();
 setInterval(show, 30000);
 if (mayWork) on("n", "take the most urgent case", () => location.assign("/case"));

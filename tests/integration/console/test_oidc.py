@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +14,9 @@ import httpx
 import pytest
 
 from pipeline.console import oidc
+from pipeline.console.guard import RateLimit
 from pipeline.console.server import console as make_app
+from pipeline.review.people import Person, Role
 from tests.console import Console, make_console
 from tests.integration.console.provider import BACK, CLIENT, SECRET, Provider, running_provider
 
@@ -45,9 +48,9 @@ def person(provider: Provider) -> None:
     }
 
 
-async def come_in(console: Console, client: httpx.AsyncClient) -> httpx.Response:
+async def come_in(console: Console, client: httpx.AsyncClient, begin: str = "/sign-in/oidc") -> httpx.Response:
     """What a browser does: to the provider, and back with what it gave."""
-    begun = await client.get("/sign-in/oidc")
+    begun = await client.get(begin)
     assert begun.status_code == 303
     async with httpx.AsyncClient() as browser:
         given = await browser.get(begun.headers["location"])
@@ -143,6 +146,56 @@ async def test_who_has_no_role_here_does_not_come_in(console: Console, provider:
     await _refused(console, "/sign-in?why=role")
     (entry,) = console.work.log_entries()
     assert (entry.actor, entry.verb) == ("u-1", "was refused")
+
+
+async def test_what_somebody_may_do_is_asked_again_after_a_while(console: Console, provider: Provider) -> None:
+    """A session is over after the time that is set; the way through the provider, which leads back to the page, gives
+    the roles and queues of now, and nothing to who has lost theirs. The page learns when to go that way by itself."""
+    parts = replace(console.parts, times=replace(console.parts.times, session=timedelta(hours=1)))
+    console = Console(parts, make_app(parts), console.watch)
+    async with console.client() as client:
+        await come_in(console, client)
+        me = (await client.get("/api/v1/me")).json()
+        assert datetime.fromisoformat(me["renew_at"]) == console.watch.now + timedelta(minutes=55)
+        provider.person["realm_access"] = {"roles": ["unmask-reviewer"]}
+        provider.person["queues"] = ["triage"]
+        console.watch.forward(timedelta(minutes=59))
+        assert (await client.get("/api/v1/me")).json()["roles"] == ["lead"]
+        console.watch.forward(timedelta(minutes=2))
+        assert (await client.get("/api/v1/me")).status_code == 401
+        sent = (await client.get("/case?queue=triage")).headers["location"]
+        begun = (await client.get(sent)).headers["location"]
+        assert begun.startswith("/sign-in/oidc?to=")
+        assert (await come_in(console, client, begun)).headers["location"] == "/case?queue=triage"
+        me = (await client.get("/api/v1/me")).json()
+        assert (me["roles"], me["queues"]) == (["reviewer"], ["triage"])
+        provider.person["realm_access"] = {"roles": []}
+        console.watch.forward(timedelta(hours=2))
+        assert (await come_in(console, client)).headers["location"] == "/sign-in?why=role"
+        assert (await client.get("/api/v1/me")).status_code == 401
+
+
+async def test_a_token_of_a_tool_is_not_asked_again(console: Console) -> None:
+    """It was made by the command, for as long as that said."""
+    ours = Person("our-tool", "our-tool", frozenset({Role.INTEGRATION}), frozenset({"*"}))
+    token = console.parts.people.open_session(ours, console.watch.now, console.watch.now + timedelta(days=90))
+    console.watch.forward(timedelta(days=80))
+    async with console.client() as client:
+        me = await client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})
+        assert (me.status_code, me.json()["renew_at"]) == (200, None)
+
+
+async def test_the_ways_to_the_provider_are_limited_by_address(console: Console, provider: Provider) -> None:
+    """Who asks too often is sent back, and the provider is left alone."""
+    parts = replace(console.parts, provider_limit=RateLimit(2, 0.001))
+    async with Console(parts, make_app(parts), console.watch).client() as client:
+        await client.get("/sign-in/oidc")
+        await client.get("/sign-in/oidc")
+        assert (await client.get("/sign-in/oidc")).headers["location"] == "/sign-in?why=slow"
+        client.cookies.set("unmask_sign_in", "s|n|v|")
+        before = list(provider.asked)
+        assert (await client.get("/sign-in/back?code=x&state=s")).headers["location"] == "/sign-in?why=slow"
+        assert provider.asked == before
 
 
 async def test_a_reviewer_without_queues_sees_none(console: Console, provider: Provider) -> None:

@@ -267,7 +267,7 @@ async def test_sign_in_and_out(console: Console) -> None:
         console.parts.people, Person("ann", "Ann", frozenset({Role.REVIEWER}), frozenset({"faces"})), console.watch.now
     )
     async with console.client() as client:
-        assert (await client.get("/queues")).headers["location"] == "/sign-in"
+        assert (await client.get("/queues")).headers["location"] == "/sign-in?to=%2Fqueues"
         wrong = await client.post("/sign-in", data={"name": "ann", "password": "x"})
         assert wrong.headers["location"] == "/sign-in?why=wrong"
         right = await client.post("/sign-in", data={"name": "ann", "password": password})

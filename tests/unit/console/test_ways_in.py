@@ -9,11 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
-from pipeline.console.accounts import make_account
+from pipeline.console.accounts import choose_password, make_account
+from pipeline.console.guard import RateLimit, check_proxies
 from pipeline.console.live import queues
+from pipeline.console.server import console as app_of
+from pipeline.console.sign_in import own_page
+from pipeline.errors import ConfigError
 from pipeline.events.values import Action, RequestFacts, RequestKind
 from pipeline.review.people import Person, Role
 from pipeline.route import route
@@ -214,3 +219,86 @@ async def test_cookies_go_as_they_came(console: Console) -> None:
     assert cookie.startswith("__Host-unmask_session=")
     assert "Secure" in cookie
     assert msgspec.json.encode(verbs(console)) == b'["signed out"]'
+
+
+async def refused_as_slow(console: Console, peer: str, *said: str) -> list[bool]:
+    """Whether each attempt to sign in, by another name each, is one too many; `said`: the X-Forwarded-For of each."""
+    found = []
+    for i, forwarded in enumerate(said):
+        headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+        transport = httpx.ASGITransport(console.app, client=(peer, 4711))
+        async with httpx.AsyncClient(transport=transport, base_url="http://console.test") as client:
+            form = {"name": f"nobody-{i}", "password": "x"}
+            answer = await client.post("/sign-in", data=form, headers=headers)
+        found.append("slow" in answer.headers["location"])
+    return found
+
+
+async def test_attempts_are_counted_by_the_address_that_a_trusted_proxy_names(console: Console) -> None:
+    """Who is told apart by the proxy has a measure of their own; what they claim themselves, to the left of what the
+    proxy added, changes nothing; the log has their address."""
+    behind = replace(console.parts, proxies=("10.0.0.0/8", "fd00::1"))
+    console = Console(behind, app_of(behind), console.watch)
+    assert await refused_as_slow(console, "10.1.2.3", *["198.51.100.7"] * 6) == [False] * 5 + [True]
+    forged = [f"203.0.113.{i}, 198.51.100.7" for i in range(3)]
+    assert await refused_as_slow(console, "10.1.2.3", *forged, "203.0.113.9, 198.51.100.7, 10.9.9.9") == [True] * 4
+    assert await refused_as_slow(console, "fd00::1", "198.51.100.8", "198.51.100.7") == [False, True]
+    said = {msgspec.json.decode(entry.detail)["from"] for entry in console.work.log_entries()}
+    assert said == {"198.51.100.7", "198.51.100.8"}
+
+
+async def test_a_forged_header_from_anybody_else_changes_nothing(console: Console) -> None:
+    """Neither without trusted proxies, which is the default, nor from a peer that is none."""
+    forged = [f"198.51.100.{i}" for i in range(5)] + ["10.1.2.3"]
+    assert await refused_as_slow(console, "203.0.113.5", *forged) == [False] * 5 + [True]
+    behind = replace(console.parts, proxies=("10.0.0.0/8",), sign_in_limit=RateLimit(5, 0.01))
+    console = Console(behind, app_of(behind), console.watch)
+    assert await refused_as_slow(console, "203.0.113.5", *forged) == [False] * 5 + [True]
+    said = {msgspec.json.decode(entry.detail)["from"] for entry in console.work.log_entries()}
+    assert said == {"203.0.113.5"}
+
+
+@pytest.mark.parametrize("wrong", ["*", "proxy.internal", "10.0.0.1/8", "0.0.0.0/0", "::/0", ""])
+def test_not_everybody_can_be_a_proxy(wrong: str) -> None:
+    """What is no address or network is refused when the console starts, and so is what holds every address."""
+    with pytest.raises(ConfigError, match="TRUSTED_PROXIES"):
+        check_proxies([wrong])
+    assert check_proxies(["10.0.0.1", "10.0.0.0/8", "fd00::/8"]) == ("10.0.0.1/32", "10.0.0.0/8", "fd00::/8")
+
+
+@pytest.mark.parametrize(
+    ("to", "page"),
+    [
+        ("/case?queue=faces", "/case?queue=faces"),
+        ("/cases/0b9f6e0e-54a5-4a6e-8f0e-0d8f6a4b7c11", "/cases/0b9f6e0e-54a5-4a6e-8f0e-0d8f6a4b7c11"),
+        ("//evil.test/queues", ""),
+        ("https://evil.test/queues", ""),
+        ("/\\evil.test", ""),
+        ("/queues/../../x", ""),
+        ("/sign-out", ""),
+        ("/queues\r\nSet-Cookie: a=b", ""),
+        ("http://[", ""),
+        ("/queues?" + "x" * 400, ""),
+    ],
+)
+def test_nobody_is_sent_elsewhere_after_signing_in(to: str, page: str) -> None:
+    """Only to a page of the console itself."""
+    assert own_page(to) == page
+
+
+async def test_who_had_to_sign_in_comes_back_to_the_page_that_they_asked_for(console: Console) -> None:
+    """Also after a wrong attempt; a name that nobody has is not written down: it may be a password."""
+    ann = Person("ann", "Ann", frozenset({Role.REVIEWER}), frozenset({"*"}))
+    make_account(console.parts.people, ann, console.watch.now)
+    choose_password(console.parts.people, "ann", "seven green kettles")
+    async with console.client() as client:
+        sent = (await client.get("/case?queue=faces")).headers["location"]
+        page = (await client.get(sent)).text
+        to = page.split('name="to" value="')[1].split('"')[0]
+        assert to == "/case?queue=faces"
+        form = {"name": "seven green kettles", "password": "ann", "to": to}
+        wrong = (await client.post("/sign-in", data=form)).headers["location"]
+        assert 'value="/case?queue=faces"' in (await client.get(wrong)).text
+        form = {"name": "ann", "password": "seven green kettles", "to": to}
+        assert (await client.post("/sign-in", data=form)).headers["location"] == to
+    assert [entry.actor for entry in console.work.log_entries()] == ["somebody", "ann"]
