@@ -35,6 +35,7 @@ class Options:
     seconds: float | None = None  # of publishing; so many that the faults have room when None
     contents: int | None = None  # distinct files; a tenth of the uploads, 40 to 200, when None
     patience: float = 420.0  # seconds for the rest after the last upload and the last fault
+    poison: int = 8  # files that kill their decoder, whenever such a fault comes
     alerts: bool = True  # whether a Prometheus watches the run
 
     @property

@@ -62,9 +62,6 @@ START_WITH = 3
 REVIEWERS = 2
 """People at the console."""
 
-POISON_AT_ONCE = 8
-"""Files that kill their decoder, whenever such a fault comes."""
-
 DECODE_CPU_SECONDS = 4
 """Many times what any other medium of a run costs."""
 
@@ -227,7 +224,7 @@ def chaos(options: Options, settings: Settings, console: Console, place: Path) -
         poisonous = iter(planned.poison)
 
         def poison() -> str:
-            some = tuple(islice(poisonous, POISON_AT_ONCE))
+            some = tuple(islice(poisonous, options.poison))
             publish(sender, some, 1.0, published, stop)
             return f"{len(some)} files"
 
@@ -327,7 +324,7 @@ def _write_media(
     """The files, and what is uploaded. A third of the files is fetched from the origin, the others from the disk."""
     count = options.distinct_contents
     paths = write_contents(place / "media", count, options.seed, settings.models_dir, settings.home, say)
-    poison = write_poison(place / "media", POISON_AT_ONCE * sum(fault.kind is Kind.POISON for fault in faults))
+    poison = write_poison(place / "media", options.poison * sum(fault.kind is Kind.POISON for fault in faults))
 
     def uri(number: int, path: Path) -> str:
         return f"http://{parts.links.origin.address}/{path.name}" if number % 3 == 0 else path.as_uri()

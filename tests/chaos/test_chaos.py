@@ -24,6 +24,21 @@ from tests.chaos.schedule import Kind
 
 REPOSITORY = Path(__file__).parents[2]
 
+KINDS = (
+    Kind.WORKER_KILLED,
+    Kind.WORKER_TERMINATED,
+    Kind.WORKER_FROZEN,
+    Kind.PEER_JOINS,
+    Kind.PEER_LEAVES,
+    Kind.BROKER_KILLED,
+    Kind.TRITON_KILLED,
+    Kind.STUB_KILLED,
+    Kind.DATABASE_CUT,
+    Kind.CONSOLE_KILLED,
+    Kind.SPOOL_FULL,
+    Kind.POISON,
+)
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -32,7 +47,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A run that is over."""
     home = Path(os.environ.get("UNMASK_HOME") or REPOSITORY / ".unmask").absolute()
     settings = Settings(home=home, models_dir=REPOSITORY / "models")
-    options = Options(uploads=240, faults=3, seed=11, database="sqlite", seconds=70.0)
+    options = Options(uploads=240, faults=3, kinds=KINDS, seed=11, seconds=80.0, poison=2, alerts=False)
     with chaos(options, settings, Console(), tmp_path_factory.mktemp("chaos")) as over:
         yield over
 
@@ -44,14 +59,17 @@ def test_nothing_is_lost_and_nothing_is_answered_in_two_ways(scene: Scene) -> No
     assert result.disagreements == ()
     assert (result.lost, result.two_outcomes) == (0, 0)
     stand = result.stand
-    assert stand["uploads"] == result.uploads == 240
+    assert stand["uploads"] == result.uploads == 242
     assert stand["final"] + stand["waiting"] + stand["superseded"] == stand["uploads"] + stand["reopened"]
     assert stand["requests"] > 0
     assert stand["reopened"] > stand["requests"]
     assert result.stand["dead_letters"] >= result.stand["malformed"] > 0
     assert result.reused > 0
     assert result.reviews_twice > 0
-    assert {Kind.WORKER_KILLED, Kind.WORKER_TERMINATED, Kind.BROKER_KILLED, Kind.TRITON_KILLED} <= set(result.faults)
+    assert result.at_console > 0
+    assert set(result.faults) == set(KINDS)
+    assert {recovery.kind for recovery in result.recoveries} == set(KINDS)
+    assert all(recovery.backlog is not None for recovery in result.recoveries)
 
 
 def test_plain_acknowledgement_loses_uploads_and_the_audit_names_each(scene: Scene) -> None:
