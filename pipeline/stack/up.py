@@ -48,9 +48,9 @@ class StackOptions:
     triton_url: str | None = None  # gRPC address of an existing server
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     worker_command: tuple[str, ...] = (sys.executable, "-m", "pipeline.cli", "worker")
-    worker_ready_within_s: float = 120.0
+    worker_ready_within_s: float = 120.0  # the console too
     worker_grace_s: float = 40.0  # longer than a worker drains
-    worker_first_attempts: int = 1  # more for workers that may be started while the broker is away
+    worker_first_attempts: int = 1  # more for those (the console too) that may be started while something is away
     console: bool = False  # whether the review console runs beside the workers
     console_command: tuple[str, ...] = (sys.executable, "-m", "pipeline.cli", "console", "serve")
 
@@ -128,8 +128,9 @@ class ConsoleProcess:
                     "UNMASK_CONSOLE_METRICS_PORT": str(metrics),
                     "UNMASK_CONSOLE_URL": self.url,
                 },
-                ready_within_s=60.0,
+                ready_within_s=options.worker_ready_within_s,
                 grace_s=15.0,
+                first_attempts=options.worker_first_attempts,
             ),
             on_event,
         )

@@ -26,7 +26,7 @@ from tests.postgres import Postgres
 _PATIENCE_SECONDS = 60.0
 """How long a fault waits for somebody whom it can hit."""
 
-_READY_SECONDS = 180.0
+READY_SECONDS = 180.0
 """How long it is waited for a part to be ready again."""
 
 SPOOL_BYTES = 32 * 1024**2
@@ -58,7 +58,7 @@ class Fleet:
     """Workers, each a supervised process that is started again when it ends."""
 
     def __init__(self, options: StackOptions, environment: dict[str, str], tell: Callable[[str], None]) -> None:
-        self._options = replace(options, worker_first_attempts=1_000)  # one may join while the broker is away
+        self._options = replace(options, worker_first_attempts=1_000, worker_ready_within_s=READY_SECONDS)
         self._environment = environment
         self._tell = tell
         self._lock = threading.Lock()
@@ -396,10 +396,10 @@ def _fill(path: Path) -> None:
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + _READY_SECONDS
+    until = time.monotonic() + READY_SECONDS
     while not holds():
         if time.monotonic() > until:
-            raise TimeoutError(f"waited {_READY_SECONDS:g} s in vain until {what}")
+            raise TimeoutError(f"waited {READY_SECONDS:g} s in vain until {what}")
         time.sleep(0.1)
 
 

@@ -36,7 +36,7 @@ from pipeline.stack.triton import Triton
 from pipeline.stack.up import ConsoleProcess, Stack, StackOptions, worker_environment
 from pipeline.topology import review_topic, topics
 from tests.chaos.alarms import Struck, judge
-from tests.chaos.fleet import Fleet, Links, Saboteur, with_own_spool
+from tests.chaos.fleet import READY_SECONDS, Fleet, Links, Saboteur, with_own_spool
 from tests.chaos.origin import origin
 from tests.chaos.platform_side import Account, Sender, Watcher, group_lag, publish
 from tests.chaos.proxy import Network
@@ -95,7 +95,9 @@ class Parts:
         """Not started yet."""
         environment = {**self.environment, "UNMASK_HOME": str(place)}
         environment |= {"UNMASK_CONSOLE_GRACE_SECONDS": "2", "UNMASK_CONSOLE_LEASE_SECONDS": "30"}
-        options = replace(self.stack_options, home=place)
+        options = replace(
+            self.stack_options, home=place, worker_first_attempts=1_000, worker_ready_within_s=READY_SECONDS
+        )
         return ConsoleProcess(environment, options, lambda event: tell(f"console: {event.kind} {event.detail}"))
 
     def audit(self) -> AuditReport:
