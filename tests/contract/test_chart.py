@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -294,6 +295,29 @@ def test_policy_needs_no_restart() -> None:
 
     assert template("policy.file=other") == template()
     assert template("detectors=other") != template()
+
+
+def test_jobs_have_the_names_that_dashboards_ask_for() -> None:
+    """By the chart's monitor and by the compose file's Prometheus: a panel that asks for a job finds it."""
+    asked = {
+        job
+        for path in (ROOT / "dashboards").glob("*.json")
+        for job in re.findall(r'job=\\"([^"\\]+)', path.read_text(encoding="utf-8"))
+    }
+    assert asked
+    objects = rendered(CHART / "ci" / "monitoring-values.yaml")
+    (endpoint,) = next(each for each in objects if each["kind"] == "PodMonitor")["spec"]["podMetricsEndpoints"]
+    (relabel,) = endpoint["relabelings"]
+    parts = {
+        each["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"]
+        for values in CASES
+        for each in rendered(values)
+        if each["kind"] == "Deployment"
+    }
+    assert relabel["sourceLabels"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_component"]
+    assert asked <= {relabel["replacement"].replace("$1", part) for part in parts}
+    compose = yaml.safe_load((ROOT / "docker/observability/prometheus.yaml").read_text(encoding="utf-8"))
+    assert asked <= {each["job_name"] for each in compose["scrape_configs"]}
 
 
 def test_rules_and_dashboards_are_the_tested_ones() -> None:
