@@ -40,7 +40,7 @@ def test_three_nodes_keep_three_copies_and_write_with_two():
 
 
 def test_a_door_is_listened_at_and_another_port_is_told():
-    """Clients that come by the door are told the port behind which somebody passes on what comes; brokers speak past it."""
+    """Clients that come by the door are told the port behind which somebody passes on what comes; brokers are not."""
     found = properties(NodePorts(1, 101, 201, door=(301, 401)), THREE[:1])
     assert found["listeners"] == "PLAINTEXT://127.0.0.1:101,CONTROLLER://127.0.0.1:201,DOOR://127.0.0.1:301"
     assert found["advertised.listeners"] == "PLAINTEXT://127.0.0.1:101,DOOR://127.0.0.1:401"
