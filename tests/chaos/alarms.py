@@ -123,6 +123,60 @@ CHAOS: dict[str, Expected] = {
 }
 """Random faults, most of them short, under load."""
 
+DRILLS: dict[str, Expected] = {
+    "triton-stopped": Expected(
+        (TRITON_AWAY, Due("UnmaskDetectorMissing", 20, 600)), _FAILS | _BEHIND | {"UnmaskDeadLetters"}
+    ),
+    "model-does-not-fit": Expected(
+        (Due("UnmaskInferenceRejected", 30, 600),), frozenset({"UnmaskDetectorMissing", "UnmaskBreakerOpen"}) | _BEHIND
+    ),
+    "worker-frozen": Expected(
+        (
+            Due("UnmaskNoWorker", 5, 120),
+            Due("UnmaskScreeningSlowFast", 75, 420, afterwards=True),
+            Due("UnmaskScreeningSlowSlowly", 75, 1800, afterwards=True),
+        ),
+        frozenset({"UnmaskLagging"}),
+    ),
+    "database-away": Expected(
+        (
+            LEDGER_AWAY,
+            CONSOLE_BLIND,
+            Due("UnmaskLagging", 300, 600, {"topic": "media.decided"}),
+            *(Due("UnmaskStalled", 15, 600, {"agent": agent}) for agent in ("route", "settle", "answer")),
+        ),
+        _LATE,
+    ),
+    "broker-away": Expected((Due("UnmaskOutboxStuck", 125, 180),), _NO_BROKER),
+    "topic-missing": Expected((Due("UnmaskSendsFail", 60, 600),), frozenset({"UnmaskStalled"}) | _BEHIND),
+    "broken-events": Expected((Due("UnmaskDeadLetters", 15, 600),)),
+    "decoders-killed": Expected((Due("UnmaskDecodersDie", 15, 300),), frozenset({"UnmaskDeadLetters"})),
+    "source-away": Expected(
+        (
+            SOURCE_AWAY,
+            Due("UnmaskScreeningFailsFast", 15, 420),
+            Due("UnmaskScreeningFailsSlowly", 15, 900),
+        ),
+        frozenset({"UnmaskDeadLetters"}) | _BEHIND,
+    ),
+    "peers-come-and-go": Expected((Due("UnmaskRebalances", 30, 1500),), _BEHIND),
+    "policy-refused": Expected((Due("UnmaskPolicyRefused", 10, 120),)),
+    "policies-differ": Expected((Due("UnmaskPoliciesDiffer", 30, 900),)),
+    "nobody-answers": Expected(
+        (
+            Due("UnmaskReviewsOverdue", 15, 300),
+            Due("UnmaskReviewBreachesAhead", 15, 930),
+            Due("UnmaskAnswersLate", 15, 30, afterwards=True),
+        )
+    ),
+    "cases-left-open": Expected((Due("UnmaskLeasesRunOut", 45, 900),)),
+    "audit-log-stuck": Expected((Due("UnmaskAuditLogStuck", 15, 1200),)),
+    "console-stopped": Expected((CONSOLE_DOWN,)),
+    "statements-wait": Expected((Due("UnmaskStatementsWait", 15, 3600),)),
+    "people-disagree": Expected((Due("UnmaskPeopleDisagree", 30, 3600),)),
+}
+"""One lasting fault after another, on a small stack (drill.py)."""
+
 
 def judge(
     faults: Iterable[Struck],

@@ -28,8 +28,12 @@ from tests.prometheus import Prometheus, Rules
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = r"\d+(?:ms|[smhdw])"
 _SPAN = re.compile(rf"(?<=\[)({_DURATION})(?=\])|(?<=offset )({_DURATION})\b")
+_EVERY = 30.0
+"""Seconds between two evaluations of alerts, as they are shipped."""
 _GAP = 3.0
-"""Evaluations without a sample after which an alert counts as over."""
+"""Evaluations without a sample after which an alert counts as over,"""
+_BUSY = 8.0
+"""and seconds that there have to be at least: on a busy machine Prometheus is late."""
 
 
 def seconds(duration: str) -> float:
@@ -86,7 +90,7 @@ class Watch:
         self, folder: Path, targets: Mapping[str, list[str]], by: float = 1.0, scrape: float | None = None
     ) -> None:
         self.by = by
-        scrape = scrape or (1.0 if by > 1 else 5.0)
+        scrape = scrape or (2.0 if by > 1 else 5.0)
         self.prometheus = Prometheus(folder, targets, RULES, partial(faster, by=by), scrape)
         self._began = 0.0
 
@@ -106,7 +110,7 @@ class Watch:
         """Everything that has fired so far, by when it began. To be asked while Prometheus runs."""
         now = time.time()
         found = self.prometheus.samples('ALERTS{alertstate="firing"}', now - self._began)
-        longest = _GAP * max(1.0, 30.0 / self.by)  # cause and objective alerts are evaluated every 30 s
+        longest = max(_GAP * _EVERY / self.by, _BUSY)
         firings = [each for series in found for each in firings_of(series.labels, series.points, longest, now)]
         return tuple(sorted(firings, key=lambda firing: (firing.since, firing.alert)))
 
