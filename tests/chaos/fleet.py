@@ -15,7 +15,7 @@ from errno import ENOSPC
 from pathlib import Path
 
 from pipeline.stack.kafka import Kafka
-from pipeline.stack.process import PartMissing, StackEvent
+from pipeline.stack.process import PartMissing, StackEvent, StartFailed
 from pipeline.stack.triton import Triton
 from pipeline.stack.up import ConsoleProcess, StackOptions, Worker
 from tests.chaos.proxy import Link, Trouble
@@ -26,8 +26,11 @@ from tests.postgres import Postgres
 _PATIENCE_SECONDS = 60.0
 """How long a fault waits for somebody whom it can hit."""
 
-READY_SECONDS = 180.0
-"""How long it is waited for a part to be ready again."""
+READY_SECONDS = 300.0
+"""How long it is waited for a part to be ready again. On a busy machine a broker needs minutes."""
+
+_STARTS = 3
+"""How often a part is started that is not ready in the time that its own supervisor gives it."""
 
 SPOOL_BYTES = 32 * 1024**2
 """Of each worker's spool."""
@@ -370,7 +373,13 @@ def _away(
     (kill if fault.kind in _KILLS else stop)()
     time.sleep(fault.lasts)
     ended = time.monotonic()
-    start()
+    for left in reversed(range(_STARTS)):
+        try:
+            start()
+            break
+        except StartFailed:
+            if not left:
+                raise
     return Happened(fault, whom, began, ended, time.monotonic())
 
 
