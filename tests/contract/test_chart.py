@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -124,6 +125,23 @@ def test_schemas(values: Path) -> None:
             assert faults_of_crd(each) == [], each["metadata"]["name"]
         else:
             kubernetes_validate.validate(each, "1.37", strict=True)
+
+
+def test_the_way_from_an_empty_cluster(tmp_path: Path) -> None:
+    """The values that docs/operations.md begins with render to objects that Kubernetes knows, and lead to the brokers
+    that the trial's manifest makes."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/operations.md").read_text(encoding="utf-8"), re.DOTALL)
+    values = tmp_path / "values.yaml"
+    values.write_text(textwrap.dedent(block), encoding="utf-8")
+    trial = [*yaml.safe_load_all((ROOT / "helm" / "trial.yaml").read_text(encoding="utf-8"))]
+    objects = rendered(values)
+    for each in (*objects, *trial):
+        kubernetes_validate.validate(each, "1.37", strict=True)
+    services = {each["metadata"]["name"]: each["spec"]["ports"] for each in trial if each["kind"] == "Service"}
+    assert services.keys() == {"kafka", "db"}
+    env = dict(pods(objects))["live-worker"]["containers"][0]["env"]
+    (brokers,) = (each["value"] for each in env if each["name"] == "UNMASK_KAFKA_BOOTSTRAP_SERVERS")
+    assert brokers in {f"kafka:{port['port']}" for port in services["kafka"]}
 
 
 def test_a_wrong_key_is_found() -> None:
