@@ -53,6 +53,7 @@ def _gap(one: str, other: str) -> str:
     return f"max by (family) (abs({one} - on (family, le) {other}))"
 
 
+_DUE = 'max by (queue) (unmask_review_due_tasks{within="1h"})'
 _SHARE = "unmask:signal_probability:share"
 _COUNT = "sum by (family) (increase(unmask_signal_probability_count[1d]{}))"
 _SHADOW_COUNT = "sum by (family) (increase(unmask_shadow_signal_probability_count[1d]))"
@@ -60,10 +61,10 @@ _SHADOW_COUNT = "sum by (family) (increase(unmask_shadow_signal_probability_coun
 RECORDED: dict[str, tuple[Recorded, ...]] = {
     "objectives": tuple(rule for objective in OBJECTIVES for rule in _recorded(objective)),
     "review": (
+        # A queue in which nothing was answered counts all that is due: so it is, too, when no worker tells of reviews.
         Recorded(
             "unmask:review_breaches_ahead:1h",
-            'clamp_min(max by (queue) (unmask_review_due_tasks{within="1h"})'
-            " - on (queue) sum by (queue) (increase(unmask_reviews_total[1h])), 0)",
+            f"clamp_min({_DUE} - on (queue) (sum by (queue) (increase(unmask_reviews_total[1h])) or 0 * {_DUE}), 0)",
         ),
     ),
     "quality": (
@@ -155,7 +156,9 @@ CAUSES = (
     Alert(
         "UnmaskSourceAway",
         "ticket",
-        'max(min_over_time(unmask_breaker_state{dependency="source"}[2m])) > 0',
+        # A breaker that is open stays so until the store is asked again, which may be never.
+        'max(min_over_time(unmask_breaker_state{dependency="source"}[2m])) > 0\n'
+        'and sum(increase(unmask_dead_letters_total{reason="source_unavailable"}[15m])) > 0',
         "5m",
         "A store that uploads are fetched from has been away for minutes",
         "pipeline",
@@ -181,11 +184,21 @@ CAUSES = (
         "unmask-pipeline",
     ),
     Alert(
+        "UnmaskKafkaAway",
+        "page",
+        "absent(unmask_consumer_lag_records) and on () count(unmask_build_info) > 0",
+        "3m",
+        "Workers run and none of them reads: the brokers are away, or nobody holds a partition",
+        "pipeline",
+        "unmask-pipeline",
+    ),
+    Alert(
         "UnmaskSendsFail",
         "ticket",
-        'sum(rate(unmask_kafka_sends_total{result="error"}[5m])) > 0',
+        'sum(rate(unmask_kafka_sends_total{result="error"}[5m])) > 0\n'
+        "or max(max_over_time(unmask_kafka_send_waits_seconds[2m])) > 60",
         "5m",
-        "The broker refuses records, or does not answer",
+        "The broker refuses records, or leaves them waiting",
         "pipeline",
         "unmask-pipeline",
     ),

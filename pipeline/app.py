@@ -27,7 +27,7 @@ from pipeline.agents.burial import bury_record
 from pipeline.agents.delivery import DeliveryPolicy, Drain
 from pipeline.agents.lag import LagWatch, bounds
 from pipeline.agents.probes import probes, serving
-from pipeline.agents.publish import Send, publisher
+from pipeline.agents.publish import Send, publisher, waited_for
 from pipeline.agents.route import route_record
 from pipeline.agents.screen import bury_upload, screen_record
 from pipeline.agents.sensor import MetricsSensor
@@ -88,6 +88,8 @@ _LAG_SECONDS = 5.0
 """How often the lag gauges are brought up to date."""
 _LAG_PATIENCE = 10.0
 """How long the broker may take to say where its partitions end."""
+_LAG_KNOWN_SECONDS = 60.0
+"""How long its last answer counts. What nobody knows any more is not told: an alert is on its absence."""
 _LAST_SPANS_SECONDS = 2.0
 """How long a worker that stops may take to send the spans that wait."""
 _JUDGING_SHARE = 0.8
@@ -283,7 +285,8 @@ def _wire(
     """Attach the agents in flow order, and say what to open before they start."""
     progress, behind = Progress(), LagWatch()
     traced = tracing(settings.otlp_endpoint)
-    publish = publisher(_traced_send(sender(app), traced), source=f"urn:unmask:{settings.kafka_group}")
+    send = waited_for(_traced_send(sender(app), traced), metrics.send_waits)
+    publish = publisher(send, source=f"urn:unmask:{settings.kafka_group}")
     ledger_guard = breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, _level(metrics, "ledger"))
     in_ledger = _in_ledger(ledger_guard, traced)
     parts = AsyncExitStack()
@@ -564,6 +567,7 @@ def _held(app: WorkerApp) -> frozenset[TP]:
 
 async def _watch_lag(app: WorkerApp, metrics: Metrics, behind: LagWatch) -> None:
     """Keep the lag of the partitions that this worker holds; partitions that left are dropped."""
+    answered = time.monotonic()
     while True:
         await asyncio.sleep(_LAG_SECONDS)
         held = _held(app)
@@ -572,9 +576,12 @@ async def _watch_lag(app: WorkerApp, metrics: Metrics, behind: LagWatch) -> None
         try:
             begins, ends = await bounds(app.consumer, held, _LAG_PATIENCE)
         except Transient as trouble:
-            # The last numbers stay: a broker that is away is told of by the sends and commits that fail.
             logger.warning("the lag is not known", detail=trouble.detail)
+            if time.monotonic() - answered > _LAG_KNOWN_SECONDS:
+                metrics.lag.clear()
+                metrics.lag_seconds.clear()
             continue
+        answered = time.monotonic()
         done = {tp: app.consumer.committed_to(tp) for tp in held}
         metrics.lag.clear()
         metrics.lag_seconds.clear()

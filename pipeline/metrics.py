@@ -132,6 +132,9 @@ class Metrics:
         self.rebalance = histogram("unmask_rebalance_seconds", "From revocation to assignment", _STAGE_SECONDS)
         self.sends = counter("unmask_kafka_sends_total", "Records sent, by result", "result")
         self.send = histogram("unmask_kafka_send_seconds", "From send to acknowledgement by the broker", _STAGE_SECONDS)
+        self.send_waits = gauge(
+            "unmask_kafka_send_waits_seconds", "How long the first record under way has waited for the broker"
+        )
         self.commit = histogram("unmask_kafka_commit_seconds", "One offset commit", _STAGE_SECONDS)
         self.build = gauge("unmask_build_info", "1, with the version in use", "version")
         # Which policy decides, since when, and whether somebody's change did not come through.

@@ -79,17 +79,19 @@ _RESTLESS = _BEHIND | {"UnmaskRebalances"}
 _UNJUDGED = _FAILS | _BEHIND | {"UnmaskDetectorMissing", "UnmaskDeadLetters", "UnmaskBreakerOpen"}
 _NO_LEDGER = _BEHIND | {"UnmaskBreakerOpen", "UnmaskStalled", "UnmaskConsoleBlind", "UnmaskOutboxStuck"}
 _NO_BROKER = _FAILS | _RESTLESS | {"UnmaskSendsFail", "UnmaskStalled", "UnmaskOutboxStuck", "UnmaskDeadLetters"}
+_NO_BROKER |= {"UnmaskKafkaAway"}
 _NO_SOURCE = _FAILS | _BEHIND | {"UnmaskSourceAway", "UnmaskDeadLetters"}
 
 TRITON_AWAY = Due("UnmaskBreakerOpen", 15, 180, {"dependency": "triton"})
 LEDGER_AWAY = Due("UnmaskBreakerOpen", 15, 180, {"dependency": "ledger"})
 CONSOLE_BLIND = Due("UnmaskConsoleBlind", 120, 120)
 SOURCE_AWAY = Due("UnmaskSourceAway", 15, 420)
+KAFKA_AWAY = Due("UnmaskKafkaAway", 80, 180)
 CONSOLE_DOWN = Due("UnmaskConsoleDown", 0, 120)
 
 _TRITON = Expected((TRITON_AWAY,), _UNJUDGED)
 _LEDGER = Expected((LEDGER_AWAY, CONSOLE_BLIND), _NO_LEDGER)
-_BROKER = Expected(may=_NO_BROKER)
+_BROKER = Expected(may=_NO_BROKER)  # where there are three, the others go on
 _CONSOLE = Expected((CONSOLE_DOWN,), frozenset({"UnmaskOutboxStuck"}))
 
 CHAOS: dict[str, Expected] = {
@@ -103,7 +105,7 @@ CHAOS: dict[str, Expected] = {
     Kind.BROKER_KILLED: _BROKER,
     Kind.BROKER_STOPPED: _BROKER,
     Kind.KAFKA_SLOW: Expected(may=_RESTLESS),
-    Kind.KAFKA_SILENT: _BROKER,
+    Kind.KAFKA_SILENT: Expected((KAFKA_AWAY,), _NO_BROKER),
     Kind.TRITON_KILLED: Expected(may=_UNJUDGED),
     Kind.TRITON_STOPPED: Expected(may=_UNJUDGED),
     Kind.STUB_KILLED: Expected(may=_UNJUDGED),
@@ -147,8 +149,8 @@ DRILLS: dict[str, Expected] = {
         ),
         _LATE,
     ),
-    "broker-away": Expected((Due("UnmaskOutboxStuck", 125, 180),), _NO_BROKER),
-    "topic-missing": Expected((Due("UnmaskSendsFail", 60, 600),), frozenset({"UnmaskStalled"}) | _BEHIND),
+    "broker-away": Expected((KAFKA_AWAY, Due("UnmaskOutboxStuck", 125, 180)), _NO_BROKER),
+    "topic-missing": Expected((Due("UnmaskSendsFail", 75, 300),), frozenset({"UnmaskStalled"}) | _BEHIND),
     "broken-events": Expected((Due("UnmaskDeadLetters", 15, 600),)),
     "decoders-killed": Expected((Due("UnmaskDecodersDie", 15, 300),), frozenset({"UnmaskDeadLetters"})),
     "source-away": Expected(
