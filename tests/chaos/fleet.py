@@ -57,6 +57,14 @@ def wrong_clock(pick: float) -> dict[str, str]:
     return {"LD_PRELOAD": str(found[0]), "FAKETIME": f"{seconds:+.0f}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Whom a fault hit, and when (monotonic): it may have waited until there was somebody."""
+
+    worker: Worker
+    began: float
+
+
 class Fleet:
     """Workers, each a supervised process that is started again when it ends."""
 
@@ -92,11 +100,12 @@ class Fleet:
         worker.begin()
         return worker
 
-    def leave(self, pick: float) -> str:
+    def leave(self, pick: float) -> Hit:
         """SIGTERM to one worker, which is not started again. Returns when it is gone."""
         worker = self._choose(pick, guests=False)
+        began = time.monotonic()
         self.let_go(worker)
-        return worker.name
+        return Hit(worker, began)
 
     def let_go(self, worker: Worker) -> None:
         """SIGTERM to this one, which is not started again. Returns when it is gone."""
@@ -106,58 +115,59 @@ class Fleet:
                 return
         self._stop(worker)
 
-    def kill(self, pick: float) -> Worker:
+    def kill(self, pick: float) -> Hit:
         """SIGKILL to one worker; it is started again."""
         worker = self._choose(pick)
+        began = time.monotonic()
         _signal(worker.pid, signal.SIGKILL)
-        return worker
+        return Hit(worker, began)
 
-    def terminate(self, pick: float) -> Worker:
+    def terminate(self, pick: float) -> Hit:
         """SIGTERM to one worker; it is started again when it has ended."""
         worker = self._choose(pick)
-        pid = worker.pid
+        pid, began = worker.pid, time.monotonic()
         _signal(pid, signal.SIGTERM)
-        until = time.monotonic() + self._options.worker_grace_s
+        until = began + self._options.worker_grace_s
         while worker.pid == pid:
             if time.monotonic() > until:
                 self.overdue.append(worker.name)
                 _signal(pid, signal.SIGKILL)
                 break
             time.sleep(0.1)
-        return worker
+        return Hit(worker, began)
 
-    def freeze(self, pick: float, seconds: float) -> str:
+    def freeze(self, pick: float, seconds: float) -> Hit:
         """SIGSTOP, and SIGCONT later: meanwhile its partitions may go to others, of which it knows nothing."""
         worker = self._choose(pick)
-        pid = worker.pid
+        pid, began = worker.pid, time.monotonic()
         _signal(pid, signal.SIGSTOP)
         time.sleep(seconds)
         if worker.pid == pid:
             _signal(pid, signal.SIGCONT)
         self._spare(worker)
-        return worker.name
+        return Hit(worker, began)
 
-    def fill_spool(self, pick: float, seconds: float) -> str:
+    def fill_spool(self, pick: float, seconds: float) -> Hit:
         """Leave one worker no room in its spool for a while."""
         worker = self._choose(pick)
         filler = Path(f"/proc/{worker.pid}/root{self._options.home / 'spool' / 'filler'}")
-        until = time.monotonic() + seconds
+        began = time.monotonic()
+        until = began + seconds
         with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile, and its spool with it
             while time.monotonic() < until:  # what is being worked on gives room back: it is taken too
                 _fill(filler)
                 time.sleep(0.2)
             filler.unlink()
         self._spare(worker)
-        return worker.name
+        return Hit(worker, began)
 
-    def wait_ready(self, worker: Worker, besides: int | None = None) -> None:
-        """Until it is ready, with another pid than `besides`, or gone."""
-        _until(lambda: self._is_up(worker, besides), f"{worker.name} is ready again")
+    def wait_ready(self, worker: Worker) -> None:
+        """Until it is ready, or gone."""
+        _until(lambda: worker.is_ready or not self._has(worker), f"{worker.name} is ready again")
 
-    def _is_up(self, worker: Worker, besides: int | None) -> bool:
+    def _has(self, worker: Worker) -> bool:
         with self._lock:
-            gone = worker.name not in self._workers
-        return gone or (worker.is_ready and worker.pid != besides)
+            return worker.name in self._workers
 
     def _spare(self, worker: Worker) -> None:
         with self._lock:
@@ -278,7 +288,8 @@ class Saboteur:
             case Kind.SPOOL_FULL:
                 return _over(fault, lambda: self.fleet.fill_spool(fault.pick, fault.lasts))
             case Kind.POISON:
-                return _over(fault, self.poison)
+                began = time.monotonic()
+                return Happened(fault, self.poison(), began, time.monotonic())
             case Kind.BROKER_KILLED | Kind.BROKER_STOPPED:
                 node = self.kafka.nodes[int(fault.pick * len(self.kafka.nodes)) % len(self.kafka.nodes)]
                 with self._one_broker:
@@ -316,12 +327,11 @@ class Saboteur:
     def _signal_worker(self, fault: Fault) -> Happened:
         """The fault ends with the process: of one that drains, later than it began."""
         act = self.fleet.kill if fault.kind is Kind.WORKER_KILLED else self.fleet.terminate
-        began = time.monotonic()
-        worker = act(fault.pick)
+        hit = act(fault.pick)
         ended = time.monotonic()
-        _until(lambda: not worker.is_ready, f"{worker.name} ended")
-        self.fleet.wait_ready(worker)
-        return Happened(fault, worker.name, began, ended, time.monotonic())
+        _until(lambda: not hit.worker.is_ready, f"{hit.worker.name} ended")
+        self.fleet.wait_ready(hit.worker)
+        return Happened(fault, hit.worker.name, hit.began, ended, time.monotonic())
 
     def _skew(self, fault: Fault) -> Happened:
         began = time.monotonic()
@@ -358,11 +368,10 @@ _OF_DATABASE = {
 _KILLS = (Kind.BROKER_KILLED, Kind.DATABASE_KILLED, Kind.CONSOLE_KILLED)
 
 
-def _over(fault: Fault, act: Callable[[], str]) -> Happened:
+def _over(fault: Fault, act: Callable[[], Hit]) -> Happened:
     """What is over when it returns."""
-    began = time.monotonic()
-    whom = act()
-    return Happened(fault, whom, began, time.monotonic())
+    hit = act()
+    return Happened(fault, hit.worker.name, hit.began, time.monotonic())
 
 
 def _away(
