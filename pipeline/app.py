@@ -65,7 +65,7 @@ from pipeline.match.at_hand import BanksAtHand, Floods
 from pipeline.match.banks import Banks
 from pipeline.match.copies import concerned, looked_back
 from pipeline.match.match import Quarantined
-from pipeline.metrics import AGENTS, Metrics
+from pipeline.metrics import AGENTS, Metrics, count_spans
 from pipeline.policy.reload import Files, PolicyAtHand
 from pipeline.policy.rules import Policy
 from pipeline.reopen import facts_of, heeded, reopened
@@ -77,7 +77,7 @@ from pipeline.settings import Settings
 from pipeline.statements.drafts import drafts
 from pipeline.statements.rows import Draft
 from pipeline.topology import DECIDED, REVIEW_DECIDED, REVIEW_REQUESTED, SUBJECT_REQUESTED, UPLOADED, review_topic
-from pipeline.trace import OFF, Tracing, tracing
+from pipeline.trace import LAST_SPANS_SECONDS, OFF, Tracing, tracing
 
 T = TypeVar("T")
 
@@ -90,7 +90,6 @@ _LAG_PATIENCE = 10.0
 """How long the broker may take to say where its partitions end."""
 _LAG_KNOWN_SECONDS = 60.0
 """How long its last answer counts. What nobody knows any more is not told: an alert is on its absence."""
-_LAST_SPANS_SECONDS = 2.0
 """How long a worker that stops may take to send the spans that wait."""
 _JUDGING_SHARE = 0.8
 """The part of an item's deadline that judging may use; the rest is for writing the result."""
@@ -285,6 +284,7 @@ def _wire(
     """Attach the agents in flow order, and say what to open before they start."""
     progress, behind = Progress(), LagWatch()
     traced = tracing(settings.otlp_endpoint)
+    count_spans(prometheus, traced)
     send = waited_for(_traced_send(sender(app), traced), metrics.send_waits)
     publish = publisher(send, source=f"urn:unmask:{settings.kafka_group}")
     ledger_guard = breaker("ledger", Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, _level(metrics, "ledger"))
@@ -312,8 +312,8 @@ def _wire(
     def fail_mode(upload: MediaUploaded, round_: int, why: Failure) -> MediaDecided:
         return unscreenable(upload, round_, why, now=datetime.now(UTC), policy=policies.policy)
 
-    async def record_decision(decided: MediaDecided, routed: Routed) -> MediaDecided:
-        return await in_ledger(lambda: ledger.record_decision(decided, routed.task, routed.outcome))
+    async def record_decision(decided: MediaDecided, routed: Routed, asked: str | None) -> MediaDecided:
+        return await in_ledger(lambda: ledger.record_decision(decided, routed.task, routed.outcome, asked))
 
     async def record_review(review: ReviewDecided) -> SettledReview | None:
         settled = await in_ledger(lambda: ledger.record_review(review))
@@ -391,7 +391,7 @@ def _wire(
     )
 
     async def open_parts() -> None:
-        parts.push_async_callback(asyncio.to_thread, traced.close, _LAST_SPANS_SECONDS)
+        parts.push_async_callback(asyncio.to_thread, traced.close, LAST_SPANS_SECONDS)
         parts.callback(ledger.close)
         parts.push_async_callback(asyncio.to_thread, policies.close)
         parts.callback(_keep_policy(policies, settings.policy_poll_seconds).cancel)

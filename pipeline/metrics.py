@@ -5,14 +5,17 @@ Conventions: base units, `_total` on counters; labels are closed sets that start
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from pipeline.errors import Reason, Stage
 from pipeline.events.subject import AnswerStatus
 from pipeline.events.values import Action, Family, RequestKind, SignalStatus
 from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
+from pipeline.trace import SpanCounts, Tracing
 
 _ITEM_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -36,6 +39,25 @@ VERDICTS = ("confirmed", "denied")
 ANSWERS = tuple(action for action in Action if action is not Action.HOLD)
 """What a person can answer: `hold` means until a person decides."""
 STAGES = (Stage.FETCH, Stage.DECODE, Stage.DETECT, Stage.DECIDE)
+
+
+class _Spans(Collector):
+    def __init__(self, counts: SpanCounts) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "unmask_spans", "Spans that ended, that the collector took, and that it did not take", labels=["state"]
+        )
+        for state in ("ended", "delivered", "refused"):
+            family.add_metric([state], getattr(self._counts, state))
+        yield family
+
+
+def count_spans(registry: CollectorRegistry, traced: Tracing) -> None:
+    """Say how many spans were lost, where there are any."""
+    if traced.counts is not None:
+        registry.register(_Spans(traced.counts))
 
 
 class Metrics:

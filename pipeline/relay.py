@@ -23,10 +23,11 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.open_work import OpenWork
 from pipeline.ledger.turns import Turns
 from pipeline.ledger.work import Work
-from pipeline.metrics import OutboxMetrics
+from pipeline.metrics import OutboxMetrics, count_spans
 from pipeline.pause import pause
 from pipeline.review.relay import DELIVERY_SECONDS, Turn, relay
 from pipeline.settings import Settings
+from pipeline.trace import LAST_SPANS_SECONDS, OFF, Tracing, tracing
 
 logger = log.get(__name__)
 
@@ -38,7 +39,8 @@ _KAFKA_SECONDS = 5.0
 class Relay:
     """What publishes the outbox of one ledger to one cluster."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, metrics: OutboxMetrics) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, metrics: OutboxMetrics, traced: Tracing = OFF) -> None:
+        self._traced = traced
         self._work, self._turn, self._metrics = Work(ledger), Turn(Turns(ledger)), metrics
         self._producer = Producer(
             {
@@ -54,7 +56,7 @@ class Relay:
         self, clock: Callable[[], datetime], stop: asyncio.Event, moved: Callable[[], None] = lambda: None
     ) -> None:
         """Publish until told to stop."""
-        await relay(self._work, self._turn, self._send, clock, stop, moved)
+        await relay(self._work, self._turn, self._send, clock, stop, moved, traced=self._traced)
 
     async def kafka_trouble(self) -> str | None:
         """Why nothing could be published now."""
@@ -102,7 +104,9 @@ async def run(settings: Settings) -> None:
     metrics = OutboxMetrics(registry)
     with closing(Ledger(settings.ledger_url)) as ledger:
         await asyncio.to_thread(ledger.migrate)
-        relaying = Relay(settings, ledger, metrics)
+        traced = tracing(settings.otlp_endpoint)
+        count_spans(registry, traced)
+        relaying = Relay(settings, ledger, metrics, traced)
 
         async def ledger_trouble() -> str | None:
             try:
@@ -120,6 +124,7 @@ async def run(settings: Settings) -> None:
         async with serving(application, settings.http_host, settings.http_port), asyncio.TaskGroup() as running:
             running.create_task(relaying.run(_now, stop, progress.move))
             running.create_task(_count(metrics, OpenWork(ledger), stop))
+        await asyncio.to_thread(traced.close, LAST_SPANS_SECONDS)
 
 
 def _now() -> datetime:

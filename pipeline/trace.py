@@ -1,4 +1,4 @@
-"""The door to OpenTelemetry: spans of a worker, below what the records say.
+"""The door to OpenTelemetry: spans of workers, relay and console, below what the records say.
 
 A record's `traceparent` (`events/cloudevents.py`) is a digest, not a draw: a record that is written twice is the same
 record twice. The span of a sending therefore takes the id that its record carries, and whoever handles the record hangs
@@ -6,7 +6,9 @@ below it, so that a trace is one tree from the producer's span to the last outco
 
     the platform's span ─ screen ─┬─ fetch, decode, detect ─ triton …, decide
                                   └─ send media.decided ─ route ─┬─ ledger
-                                                                 └─ send media.enforced
+                                                                 ├─ send media.enforced
+                                                                 └─ send review.requested ─ relay ─ send review.decided
+                                                                      ─ settle ─ send media.enforced
 
 A record that is delivered again is traced again, under the same ids.
 
@@ -22,9 +24,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as contexts
@@ -59,11 +62,25 @@ _given: ContextVar[SpanContext | None] = ContextVar("ids of the span that begins
 _propagator = TraceContextTextMapPropagator()
 
 
-class Tracing:
-    """Begins and ends spans; without a provider all of it does nothing."""
+LAST_SPANS_SECONDS = 2.0
+"""For how long a process that ends waits for its last spans."""
 
-    def __init__(self, provider: TracerProvider | None = None) -> None:
-        self._provider = provider
+
+@dataclass
+class SpanCounts:
+    """Spans since the start: that ended, that the collector took, that it did not take. The others wait, or were
+    dropped because too many waited."""
+
+    ended: int = 0
+    delivered: int = 0
+    refused: int = 0
+
+
+class Tracing:
+    """Begins and ends spans; without a provider all of it does nothing. `counts`: None when it is off."""
+
+    def __init__(self, provider: TracerProvider | None = None, counts: SpanCounts | None = None) -> None:
+        self._provider, self.counts = provider, counts
         self._tracer: Tracer = provider.get_tracer("unmask", VERSION) if provider else NoOpTracer()
 
     def began(self, name: str, traceparent: str | None, attributes: Attributes) -> None:
@@ -82,6 +99,27 @@ class Tracing:
         if failure is not None:
             _failed(span, failure)
         span.end()
+
+    @contextmanager
+    def joined(self, name: str, traceparent: str | None) -> Iterator[None]:
+        """What is done because of a record of long ago: a span below its sending; the root of a trace without one."""
+        with _current(self._tracer.start_span(name, _context_of(traceparent), SpanKind.INTERNAL)):
+            yield
+
+    @contextmanager
+    def serving(self, method: str, traceparent: str | None) -> Iterator[Callable[[str, int], None]]:
+        """A request over HTTP; yields what to call with its route and the status of the answer."""
+        said = {"http.request.method": method}
+        span = self._tracer.start_span(method, _context_of(traceparent), SpanKind.SERVER, said)
+
+        def answered(route: str, status: int) -> None:
+            span.update_name(f"{method} {route}")
+            span.set_attributes({"http.route": route, "http.response.status_code": status})
+            if status >= 500:
+                span.set_status(StatusCode.ERROR, str(status))
+
+        with _current(span):
+            yield answered
 
     @contextmanager
     def span(self, name: str, attributes: Attributes | None = None, *, remote: bool = False) -> Iterator[None]:
@@ -143,16 +181,39 @@ def tracing(endpoint: str | None) -> Tracing:
     wanted = endpoint or any(os.environ.get(name) for name in ENDPOINTS)
     if not wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return OFF
-    return Tracing(_provider(endpoint))
+    counts = SpanCounts()
+    return Tracing(_provider(endpoint, counts), counts)
 
 
-def _provider(endpoint: str | None) -> TracerProvider:
+def _provider(endpoint: str | None, counts: SpanCounts) -> TracerProvider:
     # Only needed here, and slow to import.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+
+    class Counting(OTLPSpanExporter):
+        """Says what became of them. One thread at a time calls it."""
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            result = super().export(spans)
+            if result is SpanExportResult.SUCCESS:
+                counts.delivered += len(spans)
+            else:
+                counts.refused += len(spans)
+            return result
+
+    class Ended(BatchSpanProcessor):
+        """Counts what is to be sent; spans end in more than one thread."""
+
+        _counting = threading.Lock()
+
+        def on_end(self, span: ReadableSpan) -> None:
+            if span.context is not None and span.context.trace_flags.sampled:
+                with self._counting:
+                    counts.ended += 1
+            super().on_end(span)
 
     class Ids(RandomIdGenerator):
         """Random, but for the sending of a record, which has the record's."""
@@ -173,8 +234,8 @@ def _provider(endpoint: str | None) -> TracerProvider:
         }
     )
     provider = TracerProvider(resource=described, id_generator=Ids(), shutdown_on_exit=False)
-    exporter = OTLPSpanExporter(endpoint.rstrip("/") + _PATH if endpoint else None)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    exporter = Counting(endpoint.rstrip("/") + _PATH if endpoint else None)
+    provider.add_span_processor(Ended(exporter))
     return provider
 
 

@@ -15,15 +15,16 @@ from pipeline.agents.delivery import Record
 from pipeline.agents.publish import Publish
 from pipeline.errors import Permanent, Reason, Stage
 from pipeline.events import MediaDecided
-from pipeline.events.cloudevents import trace_id, traceparent_of
+from pipeline.events.cloudevents import trace_id, traceparent_for, traceparent_of
 from pipeline.events.codec import MalformedEvent, decode
 from pipeline.route import Routed, route
 from pipeline.topology import ENFORCED, review_topic
 
 logger = log.get(__name__)
 
-RecordDecision = Callable[[MediaDecided, Routed], Awaitable[MediaDecided]]
-"""Store a decision and what follows, in one transaction; returns the first decision on this upload and round."""
+RecordDecision = Callable[[MediaDecided, Routed, str | None], Awaitable[MediaDecided]]
+"""Store a decision, what follows, and the task's traceparent, in one transaction; returns the first decision on this
+upload and round."""
 
 Counted = Callable[[MediaDecided, Routed, bool], None]
 """Hears of each decision, what followed, and whether it was the first."""
@@ -61,7 +62,8 @@ def route_record(
         log.bind(media_id=decided.media_id, trace_id=trace_id(record.headers))
         traceparent = traceparent_of(record.headers)
         decided = await heed(decided)
-        first = await record_decision(decided, route(decided))
+        follows = route(decided)
+        first = await record_decision(decided, follows, follows.task and traceparent_for(follows.task, traceparent))
         routed = route(first)
         if routed.task is not None:
             await publish(review_topic(routed.task.queue), first.media_id.encode(), routed.task, traceparent)

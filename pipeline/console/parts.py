@@ -17,6 +17,7 @@ from pipeline.ledger.people import People
 from pipeline.ledger.work import Work
 from pipeline.policy.rules import Policy
 from pipeline.review.desk import Desk
+from pipeline.trace import OFF, Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Times:
     lease: timedelta = timedelta(minutes=10)
     grace: timedelta = timedelta(seconds=30)
     session: timedelta = timedelta(hours=10)
-    renewal: timedelta = timedelta(minutes=5)
+    renewal: timedelta = timedelta(minutes=15)
     media_link: timedelta = timedelta(minutes=15)
 
 
@@ -54,6 +55,7 @@ class Parts:
         roles_claim: where the provider says what somebody is; `a.b` goes into objects.
         queues_claim: and which queues are theirs.
         proxies: addresses and networks that may say for whom they ask.
+        traced: where requests are told as spans.
         told: what the audit log has heard of already.
         board: what all queues look like.
     """
@@ -77,5 +79,6 @@ class Parts:
     queues_claim: str = "queues"
     proxies: tuple[str, ...] = ()
     provider_limit: RateLimit = field(default_factory=lambda: RateLimit(burst=100, per_second=2))
+    traced: Tracing = OFF
     told: Told = field(default_factory=Told)
     board: Board = field(default_factory=Board)

@@ -32,11 +32,13 @@ from pipeline.ledger.open_work import OpenWork
 from pipeline.ledger.people import People
 from pipeline.ledger.policies import PolicyRecord
 from pipeline.ledger.work import Work
+from pipeline.metrics import count_spans
 from pipeline.policy.file import load
 from pipeline.policy.rules import Policy
 from pipeline.relay import Relay, stopped_by_signals
 from pipeline.review.relay import gather
 from pipeline.settings import Settings
+from pipeline.trace import LAST_SPANS_SECONDS, tracing
 
 logger = log.get(__name__)
 
@@ -108,6 +110,8 @@ async def serve(settings: Settings) -> None:
     stop = stopped_by_signals()
     registry = CollectorRegistry()
     metrics = ConsoleMetrics(registry)
+    traced = tracing(settings.otlp_endpoint)
+    count_spans(registry, traced)
     with closing(Ledger(settings.ledger_url)) as ledger:
         in_force = InForce(PolicyRecord(ledger), own)
         async with open_parts(settings, ledger, lambda: in_force.policy, metrics) as parts, AsyncExitStack() as exposed:
@@ -116,7 +120,7 @@ async def serve(settings: Settings) -> None:
                 exposed.callback(end)
             server = uvicorn.Server(
                 uvicorn.Config(
-                    console(parts),
+                    console(replace(parts, traced=traced)),
                     host=settings.console_host,
                     port=settings.console_port,
                     log_config=None,
@@ -128,7 +132,7 @@ async def serve(settings: Settings) -> None:
             async with asyncio.TaskGroup() as running:
                 served = running.create_task(server.serve())
                 if settings.console_relay:
-                    running.create_task(Relay(settings, ledger, metrics.outbox).run(parts.clock, stop))
+                    running.create_task(Relay(settings, ledger, metrics.outbox, traced).run(parts.clock, stop))
                 running.create_task(gather(parts.work, parts.clock, stop))
                 running.create_task(in_force.keep(stop))
                 running.create_task(
@@ -137,3 +141,4 @@ async def serve(settings: Settings) -> None:
                 # uvicorn ends itself at a signal, and then raises it again for the handlers above.
                 await served
                 stop.set()
+            await asyncio.to_thread(traced.close, LAST_SPANS_SECONDS)

@@ -14,6 +14,7 @@ from pipeline.console import api, live, media, sign_in, sites
 from pipeline.console.guard import BehindProxies, SecureHeaders, SmallBodies
 from pipeline.console.pages import STATIC
 from pipeline.console.parts import Parts
+from pipeline.console.traced import TracedRequests
 from pipeline.errors import Permanent, Transient
 
 logger = log.get(__name__)
@@ -36,6 +37,7 @@ def console(parts: Parts) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SmallBodies)
     app.add_middleware(SecureHeaders, https=parts.https)
+    app.add_middleware(TracedRequests, traced=parts.traced)
     app.add_middleware(BehindProxies, proxies=parts.proxies)
 
     @app.get("/livez", include_in_schema=False)

@@ -92,10 +92,15 @@ def headers(
     }
     if (subject := subject_of(event)) is not None:
         pairs["ce_subject"] = subject
-    pairs["traceparent"] = child_traceparent(traceparent, ce_type(type(event)) + ce_id(event))
+    pairs["traceparent"] = traceparent_for(event, traceparent)
     if round_ is not None:
         pairs[ROUND] = str(round_)
     return tuple((name, value.encode("utf-8", "replace")) for name, value in pairs.items())
+
+
+def traceparent_for(event: Event, parent: str | None) -> str:
+    """The trace context of the record that carries `event`, which `parent`'s record led to."""
+    return child_traceparent(parent, ce_type(type(event)) + ce_id(event))
 
 
 def child_traceparent(parent: str | None, seed: str) -> str:

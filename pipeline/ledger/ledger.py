@@ -204,12 +204,18 @@ class Ledger:
     # --- decisions ------------------------------------------------------------------------------------------------
 
     def record_decision(
-        self, decided: MediaDecided, task: ReviewRequested | None, outcome: MediaEnforced
+        self,
+        decided: MediaDecided,
+        task: ReviewRequested | None,
+        outcome: MediaEnforced,
+        traceparent: str | None = None,
     ) -> MediaDecided:
         """The decision that stands for this upload and round: this one if it is the first, else the one on record.
 
         With the first one its task, its outcome and what was found in the bytes are recorded, and open tasks of the
         upload's earlier rounds are superseded. `task` and `outcome` must follow from `decided` alone.
+        `traceparent`: of the record that asks for the task, kept for who publishes the answer; the first that is known
+        stands.
 
         Raises:
             Transient: also when the first one would close a request of the person shown without having looked at it;
@@ -225,7 +231,11 @@ class Ledger:
                 if before.decided.round < decided.round:
                     detail = f"{decided.media_id} is under a request that this decision does not know of"
                     raise Transient(Stage.ROUTE, Reason.LEDGER_UNAVAILABLE, detail)
-            return self._record(decided, task, outcome, connection)
+            first = self._record(decided, task, outcome, connection)
+            if task is not None and traceparent is not None:
+                mine = (tasks.c.task_id == task.task_id, tasks.c.traceparent.is_(None))
+                connection.execute(update(tasks).where(*mine).values(traceparent=traceparent))
+            return first
 
     def _record(
         self, decided: MediaDecided, task: ReviewRequested | None, outcome: MediaEnforced, connection: Connection

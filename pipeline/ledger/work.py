@@ -348,6 +348,12 @@ class Work:
             connection.execute(update(outbox).where(o.outbox_id.in_(list(rows))).values(not_before=o.created_at))
         return tuple((i, rows[i].topic, rows[i].key, bytes(rows[i].value)) for i in ids if i in rows)
 
+    def traces(self, task_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """The traceparent of the records that asked for these tasks, where it is known."""
+        query = select(_t.task_id, _t.traceparent).where(_t.task_id.in_(tuple(task_ids)), _t.traceparent.is_not(None))
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            return {row.task_id: row.traceparent for row in connection.execute(query)}
+
     def sent(self, ids: Iterable[UUID], now: datetime) -> None:
         """The broker has them."""
         with self._ledger.writing(Stage.SETTLE) as connection:
@@ -441,6 +447,18 @@ class Work:
         """Outcomes of this upload and of the same bytes elsewhere, the latest first; at most 100."""
         same = _u.media_id == media_id if sha256 is None else or_(_u.media_id == media_id, _u.sha256 == sha256)
         return self._outcomes(same)
+
+    def notes(self, media_id: str, up_to: int) -> tuple[ReviewDecided, ...]:
+        """Answers with notes for colleagues on this upload, in rounds up to this one, the oldest first."""
+        query = (
+            select(looks.c.event)
+            .select_from(looks.join(tasks, looks.c.task_id == _t.task_id))
+            .where(_t.media_id == media_id, _t.round <= up_to, looks.c.undone_at.is_(None))
+            .order_by(looks.c.at, looks.c.answer_id)
+        )
+        with self._ledger.reading(Stage.SETTLE) as connection:
+            said = map(_reviewed.decode, connection.execute(query).scalars())
+            return tuple(each for each in said if each.notes)
 
     def of_uploader(self, uploader_id: str, but: str) -> tuple[MediaEnforced, ...]:
         """Outcomes of other uploads by the same uploader, the latest first; at most 100."""

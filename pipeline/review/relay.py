@@ -16,13 +16,14 @@ from uuid import uuid4
 from pipeline import log
 from pipeline.errors import Transient
 from pipeline.events import ReviewDecided, SubjectRequested
-from pipeline.events.cloudevents import headers
+from pipeline.events.cloudevents import headers, traceparent_of
 from pipeline.events.codec import decode
 from pipeline.ledger.turns import Turns
 from pipeline.ledger.work import Work
 from pipeline.pause import pause
 from pipeline.review.gather import Cases
 from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
+from pipeline.trace import OFF, Tracing
 
 logger = log.get(__name__)
 
@@ -70,15 +71,23 @@ class Turn:
             await asyncio.to_thread(self._turns.give_back, _NAME, self._holder)
 
 
-async def relay_once(work: Work, send: Send, now: datetime, lasts: Callable[[], bool] = lambda: True) -> int:
+async def relay_once(
+    work: Work, send: Send, now: datetime, lasts: Callable[[], bool] = lambda: True, traced: Tracing = OFF
+) -> int:
     """Publish what is due, as long as the turn lasts; how many. What was published before trouble came is marked."""
     due = await asyncio.to_thread(work.due, now)
+    events = [decode(value, _EVENTS[topic]) if topic in _EVENTS else None for _, topic, _, value in due]
+    answered = [event.task_id for event in events if isinstance(event, ReviewDecided)]
+    asked = await asyncio.to_thread(work.traces, answered) if answered else {}
     done = []
     try:
-        for outbox_id, topic, key, value in due:
+        for (outbox_id, topic, key, value), event in zip(due, events, strict=True):
             if not lasts():
                 break
-            await send(topic, key.encode(), value, headers_of(topic, value))
+            parent = asked.get(event.task_id) if isinstance(event, ReviewDecided) else None
+            pairs = headers_of(event, parent)
+            with traced.joined("relay", parent), traced.sending(topic, traceparent_of(pairs)):
+                await send(topic, key.encode(), value, pairs)
             done.append(outbox_id)
     finally:
         if done:
@@ -86,13 +95,13 @@ async def relay_once(work: Work, send: Send, now: datetime, lasts: Callable[[], 
     return len(done)
 
 
-def headers_of(topic: str, value: bytes) -> tuple[tuple[str, bytes], ...]:
-    """The CloudEvents headers of a record of the outbox. All of them follow from the record, its time too, so that one
-    that is published again is the same to the last byte. A decision of a person begins a trace."""
-    event = decode(value, _EVENTS[topic]) if topic in _EVENTS else None
+def headers_of(event: object, asked: str | None = None) -> tuple[tuple[str, bytes], ...]:
+    """The CloudEvents headers of a record of the outbox. All of them follow from what is on record, its time too, so
+    that one that is published again is the same to the last byte. A decision of a person belongs to the trace of the
+    record that `asked` for it; where that is not known it begins one."""
     match event:
         case ReviewDecided():
-            return headers(event, source=SOURCE, time=event.decided_at)
+            return headers(event, source=SOURCE, time=event.decided_at, traceparent=asked)
         case SubjectRequested():
             return headers(event, source=SOURCE, time=event.received_at)
     return ()
@@ -135,6 +144,7 @@ async def relay(
     stop: asyncio.Event,
     moved: Callable[[], None] = lambda: None,
     stand_by: float = 2.0,
+    traced: Tracing = OFF,
 ) -> None:
     """Publish in one's turn until told to stop. Trouble is waited out: nothing in the outbox is lost.
 
@@ -148,7 +158,7 @@ async def relay(
             if not await turn.take(clock()):
                 await pause(stop, stand_by)
                 continue
-            count = await relay_once(work, send, clock(), turn.lasts)
+            count = await relay_once(work, send, clock(), turn.lasts, traced)
             wait = _PAUSE
             if count:
                 logger.info("published reviews", count=count)

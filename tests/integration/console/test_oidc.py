@@ -156,7 +156,7 @@ async def test_what_somebody_may_do_is_asked_again_after_a_while(console: Consol
     async with console.client() as client:
         await come_in(console, client)
         me = (await client.get("/api/v1/me")).json()
-        assert datetime.fromisoformat(me["renew_at"]) == console.watch.now + timedelta(minutes=55)
+        assert datetime.fromisoformat(me["renew_at"]) == console.watch.now + timedelta(minutes=45)
         provider.person["realm_access"] = {"roles": ["unmask-reviewer"]}
         provider.person["queues"] = ["triage"]
         console.watch.forward(timedelta(minutes=59))

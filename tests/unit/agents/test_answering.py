@@ -81,8 +81,8 @@ class Worker:
         await handle(Record(SUBJECT_REQUESTED, 0, 1, request.request_id.encode(), value, (), 0.0))
 
     async def route(self, event: MediaDecided) -> None:
-        async def record_decision(event, routed):
-            return self.ledger.record_decision(event, routed.task, routed.outcome)
+        async def record_decision(event, routed, asked):
+            return self.ledger.record_decision(event, routed.task, routed.outcome, asked)
 
         async def heed(event: MediaDecided) -> MediaDecided:
             before = self.ledger.standing(event.media_id)

@@ -78,8 +78,8 @@ def ledger(tmp_path):
 
 
 def routing(ledger: Ledger, outbox: Outbox, seen: list[bool] | None = None):
-    async def record_decision(event, routed):
-        return ledger.record_decision(event, routed.task, routed.outcome)
+    async def record_decision(event, routed, asked):
+        return ledger.record_decision(event, routed.task, routed.outcome, asked)
 
     return route_record(record_decision, outbox, lambda _e, _r, first: seen.append(first) if seen is not None else None)
 

@@ -109,8 +109,8 @@ class Flow:
         async def screened(upload: MediaUploaded, round_: int) -> MediaDecided:
             return unscreenable(upload, round_, why, now=NOON, policy=policy)
 
-        async def decision(event: MediaDecided, routed: Any) -> MediaDecided:
-            return self.ledger.record_decision(event, routed.task, routed.outcome)
+        async def decision(event: MediaDecided, routed: Any, asked: str | None) -> MediaDecided:
+            return self.ledger.record_decision(event, routed.task, routed.outcome, asked)
 
         async def review(event: ReviewDecided) -> Any:
             return self.ledger.record_review(event)

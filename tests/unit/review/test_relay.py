@@ -12,14 +12,12 @@ import pytest
 
 from pipeline.errors import Reason, Stage, Transient
 from pipeline.events import SubjectRequested
-from pipeline.events.codec import encode
 from pipeline.events.values import RequestKind
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.turns import Turns
 from pipeline.ledger.work import Work
 from pipeline.review.relay import TURN, Turn, headers_of, relay, relay_once
 from pipeline.route import route
-from pipeline.topology import REVIEW_DECIDED, SUBJECT_REQUESTED
 from tests.records import NOON, decided, reviewed
 
 
@@ -158,13 +156,13 @@ def test_a_record_goes_out_with_the_headers_of_any_other() -> None:
     assert task is not None
     review = reviewed(task)
     asked = SubjectRequested(request_id="r1", kind=RequestKind.APPEAL, received_at=NOON, media_id="m1")
-    for topic, event, name, about in (
-        (REVIEW_DECIDED, review, b"org.unmask.review.decided.v1", b"m1"),
-        (SUBJECT_REQUESTED, asked, b"org.unmask.subject.requested.v1", b"r1"),
+    for event, name, about in (
+        (review, b"org.unmask.review.decided.v1", b"m1"),
+        (asked, b"org.unmask.subject.requested.v1", b"r1"),
     ):
-        found = headers_of(topic, encode(event))
-        assert found == headers_of(topic, encode(event))
+        found = headers_of(event)
+        assert found == headers_of(event)
         said = dict(found)
         assert (said["ce_type"], said["ce_subject"], said["ce_source"]) == (name, about, b"/unmask/console")
         assert len(said["traceparent"]) == 55
-    assert headers_of("t", b"0") == ()
+    assert headers_of(None) == ()
