@@ -532,10 +532,18 @@ def _shown(parts: Parts, person: Person, held: Held | None, of: tuple[ReviewRequ
     if held is not None:
         # What became of a golden task is not told to who is asked about it.
         past = tuple(each for each in past if not _answers(each, first_task))
+    notes = parts.work.notes(first_task.media_id, _reads_notes_up_to(person, first_task, held))
     others = parts.work.of_uploader(upload.uploader_id, first_task.media_id) if upload.uploader_id else ()
     hidden = keeps_scores_back(parts, person, first_task, held)
     urls = media_urls(parts, person, first_task)
-    return case_view(held, of, decided, past, others, parts.policy(), urls, hidden=hidden)
+    return case_view(held, of, decided, past, others, parts.policy(), urls, notes=notes, hidden=hidden)
+
+
+def _reads_notes_up_to(person: Person, task: ReviewRequested, held: Held | None) -> int:
+    """The last round whose notes somebody may read. Who is asked reads those of earlier rounds alone, so that nobody is
+    swayed; a lead who settles what two disagree on, and who only reads, those of this one too."""
+    settles = held is not None and held.looks > 1
+    return task.round if settles or not person.may(Permission.WORK) else task.round - 1
 
 
 def media_urls(parts: Parts, person: Person, task: ReviewRequested) -> dict[str, str]:

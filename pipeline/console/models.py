@@ -195,6 +195,14 @@ class TaskView(Model):
     reasons: list[str]
 
 
+class NoteView(Model):
+    """What somebody wrote for their colleagues when they decided."""
+
+    by: str
+    at: datetime
+    words: str
+
+
 class CaseView(Model):
     """Everything that a person needs to decide. `scores_hidden`: the first answer comes before the scores."""
 
@@ -225,6 +233,7 @@ class CaseView(Model):
     labels: list[str]
     harms: list[HarmView]
     looks: int
+    notes: list[NoteView]
 
 
 class HarmView(Model):

@@ -54,6 +54,8 @@ async def _page(request: Request, path: str, site: Site, **words: object) -> Res
     if person is None:
         where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?{urlencode({'to': where})}", 303)
+    if not person.roles:  # a one-time password opens nothing but this
+        return RedirectResponse("/password", 303)
     menu = [(where, each.name) for where, each in SITES.items() if each.name and person.may(each.needs)]
     shared = {"person": person, "menu": menu, "here": path, "csrf": csrf_token(secret, parts.signer.secret)}
     if not person.may(site.needs):

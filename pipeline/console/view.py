@@ -15,6 +15,7 @@ from pipeline.console.models import (
     LineView,
     MatchView,
     MediaView,
+    NoteView,
     PastView,
     ProvenanceView,
     QualityView,
@@ -22,7 +23,7 @@ from pipeline.console.models import (
     SignalView,
     TaskView,
 )
-from pipeline.events import MediaDecided, MediaEnforced, OutcomeStatus, ReviewRequested
+from pipeline.events import MediaDecided, MediaEnforced, OutcomeStatus, ReviewDecided, ReviewRequested
 from pipeline.events.values import (
     Consent,
     Credentials,
@@ -53,6 +54,7 @@ def case_view(
     policy: Policy,
     media_urls: Mapping[str, str],
     *,
+    notes: Iterable[ReviewDecided] = (),
     hidden: bool,
 ) -> CaseView:
     """The case as the console shows it.
@@ -65,6 +67,7 @@ def case_view(
         uploader_history: of this uploader's other uploads.
         policy: harms, severities, labels.
         media_urls: where to get what, signed.
+        notes: answers with notes that this person may read.
         hidden: whether scores are kept back until the first answer.
     """
     task = tasks[0]
@@ -101,6 +104,7 @@ def case_view(
         labels=sorted({rule.label for rule in policy.rules if rule.label}),
         harms=harm_views(policy),
         looks=held.looks if held else 0,
+        notes=[NoteView(by=each.reviewer_id, at=each.decided_at, words=each.notes) for each in notes],
     )
 
 

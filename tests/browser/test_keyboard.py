@@ -105,6 +105,19 @@ def test_skipping_asks_why_and_brings_the_next(site: Site, visit: Visits) -> Non
     assert skipped.words == "too close to home"
 
 
+def test_a_case_is_given_back(site: Site, visit: Visits) -> None:
+    """`q` leads to the queues, and somebody else may have it at once."""
+    site.photo("m1")
+    ann = visit(site, Role.REVIEWER)
+    page = ann.go("/case")
+    page.locator(".stage").wait_for()
+    ann.press("q")
+    page.wait_for_url("**/queues")
+    assert site.parts.work.at_work(site.now) == ()
+    bob = visit(site, Role.REVIEWER, name="bob").go("/case")
+    bob.locator(".stage").wait_for()
+
+
 def test_a_case_is_moved_to_another_queue(site: Site, visit: Visits) -> None:
     """`e` asks where to; the case is there afterwards."""
     task = site.photo("m1")

@@ -62,7 +62,7 @@ function open(view) {
     return;
   }
   const shown = stage(view, care);
-  const decision = new Decision(view, { send: (said) => send(view, said), skip: () => skip(view), escalate: () => escalate(view) });
+  const decision = new Decision(view, { send: (said) => send(view, said), skip: () => skip(view), escalate: () => escalate(view), release: () => release(view) });
   const crops = view.scores_hidden ? null : faces(view, (at) => shown.go(at));
   fill(root,
     h("div", { class: "case-head" }, h("h1", {}, spoken(view.task.harm)), h("span", { class: "chip" }, view.task.queue),
@@ -110,6 +110,7 @@ async function undo() {
 }
 
 async function skip(view) {
+  if (!view.lease_id) return; // only read
   const said = await ask("Skip this case", h("label", {}, "Why", h("input", { name: "reason", required: "", maxlength: 500, value: "not today" })), "Skip");
   if (!said) return;
   try {
@@ -120,7 +121,19 @@ async function skip(view) {
   }
 }
 
+async function release(view) {
+  if (!view.lease_id) return; // only read
+  stop();
+  try {
+    await post(`/work/${view.lease_id}/release`);
+    location.assign("/queues");
+  } catch (refused) {
+    toast(refused.message);
+  }
+}
+
 async function escalate(view) {
+  if (!view.lease_id) return; // only read
   const queues = (await get("/queues")).filter((each) => each.name !== view.task.queue);
   const said = await ask("Move to another queue", h("label", {}, "Queue", h("select", { name: "queue" }, queues.map((each) => h("option", { value: each.name }, `${each.name}: ${each.what}`)))), "Move");
   if (!said) return;
@@ -146,6 +159,7 @@ on("n", "write a note", does((n) => n.decision.focus?.("notes")));
 on("u", "take the last decision back", () => undo());
 on("s", "skip", does((n) => skip(n.view)));
 on("e", "move to another queue", does((n) => escalate(n.view)));
+on("q", "give it back, and go to the queues", does((n) => release(n.view)));
 on(" ", "hold: look without the blur", does((n) => n.veil?.peek()), does((n) => n.veil?.unpeek()));
 on("b", "keep it sharp, or blur again", does((n) => n.veil?.clear()));
 on("g", "large or small", does((n) => n.veil?.large()));

@@ -6,7 +6,7 @@ import { toast } from "./toast.js";
 const OUTCOMES = [["1", "allow", "Allow"], ["2", "label", "Label"], ["3", "limit", "Limit"], ["4", "remove", "Remove"]];
 
 export class Decision {
-  constructor(view, { send, skip, escalate }) {
+  constructor(view, { send, skip, escalate, release }) {
     this.view = view;
     this.action = null;
     this.sending = send;
@@ -24,7 +24,8 @@ export class Decision {
     this.element = h("section", { class: "card decide" }, h("h2", {}, view.scores_hidden ? "Your first answer, before the scores" : "Your decision"),
       h("div", { class: "outcomes", role: "group", "aria-label": "Outcome" }, this.buttons), this.more,
       h("div", { class: "row more" }, this.button),
-      h("div", { class: "row more" }, h("button", { type: "button", onclick: skip }, "Skip", h("kbd", {}, "s")), h("button", { type: "button", onclick: escalate }, "Move", h("kbd", {}, "e"))),
+      h("div", { class: "row more" }, h("button", { type: "button", onclick: skip }, "Skip", h("kbd", {}, "s")), h("button", { type: "button", onclick: escalate }, "Move", h("kbd", {}, "e")),
+        h("button", { type: "button", onclick: release }, "Give back", h("kbd", {}, "q"))),
       h("datalist", { id: "labels" }, view.labels.map((each) => h("option", { value: each }))));
     if (!view.scores_hidden) this.fields();
   }

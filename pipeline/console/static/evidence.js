@@ -59,5 +59,6 @@ export function history(view) {
   const list = (items, none) => (items.length ? h("ul", { class: "plain-list" }, items.slice(0, 8).map(line)) : h("p", { class: "muted" }, none));
   return h("section", { class: "card" }, h("h2", {}, "Before"), h("h3", {}, "This content"), list(view.history, "Never seen before."),
     view.uploader_id ? [h("h3", {}, "This uploader"), list(view.uploader_history, "Nothing else by them.")] : null,
+    view.notes.length ? [h("h3", {}, "Notes of colleagues"), h("ul", { class: "plain-list" }, view.notes.map((each) => h("li", {}, each.words, h("span", { class: "muted small" }, ` ${each.by}, ${relative(each.at)}`))))] : null,
     view.siblings.length ? h("p", {}, `Your decision speaks for ${view.siblings.length} near ${view.siblings.length === 1 ? "copy" : "copies"} too.`) : null);
 }

@@ -204,6 +204,32 @@ async def test_blind_first_hides_what_the_machine_believes(console: Console) -> 
     assert (found["hits"], found["count"]) == (1, 1)
 
 
+async def test_notes_reach_colleagues_and_sway_nobody(console: Console) -> None:
+    """Who is asked second does not see the first one's notes; the lead who settles it does, and so does the auditor;
+    whoever looks at a later round sees those of the earlier one."""
+    console = console.with_policy(with_queue(people=2))
+    task = wait(console.ledger, "m1")
+
+    async def decide(name: str, role: Role, action: str) -> list[str]:
+        async with console.client(role, name=name) as client:
+            case = (await client.post("/api/v1/work/claim", json={})).json()
+            said = {"action": action, "harm": "impersonation", "notes": f"a note of {name}"}
+            done = await client.post(f"/api/v1/work/{case['lease_id']}/answer", json=said)
+            assert done.status_code == 200
+            return [f"{each['by']}: {each['words']}" for each in case["notes"]]
+
+    assert await decide("ann", Role.REVIEWER, "allow") == []
+    assert await decide("bob", Role.REVIEWER, "remove") == []
+    assert await decide("lea", Role.LEAD, "remove") == ["ann: a note of ann", "bob: a note of bob"]
+    async with console.client(Role.AUDITOR, name="eve") as client:
+        case = (await client.get(f"/api/v1/tasks/{task}")).json()
+        assert [each["words"] for each in case["notes"]] == ["a note of ann", "a note of bob", "a note of lea"]
+    put(console.ledger, decided("m1", 2, review="faces"))
+    async with console.client(Role.REVIEWER, name="cid") as client:
+        case = (await client.post("/api/v1/work/claim", json={})).json()
+        assert (case["task"]["round"], len(case["notes"])) == (2, 3)
+
+
 async def test_a_blind_case_cannot_be_peeked_at(console: Console) -> None:
     """Reading the task by its own address gives a reviewer no scores that the desk keeps back."""
     blind = console.with_policy(with_queue(blind_first=True))

@@ -47,7 +47,7 @@ async def test_a_one_time_password_opens_one_page(console: Console) -> None:
     password = make_account(console.parts.people, ann, console.watch.now)
     async with console.client() as client:
         await client.post("/sign-in", data={"name": "ann", "password": password})
-        assert (await client.get("/queues")).status_code == 403
+        assert (await client.get("/queues")).headers["location"] == "/password"
         assert (await client.get("/api/v1/queues")).status_code == 403
         page = (await client.get("/password?why=call+555")).text
         assert "call 555" not in page
