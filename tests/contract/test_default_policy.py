@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events.values import Decision, Family, Purpose, Relation, RequestKind, Surface
@@ -87,7 +87,6 @@ def urgency(found: Decision) -> tuple[bool, timedelta]:
     return (found.review is not None, USUAL - found.review.deadline if found.review else timedelta(0))
 
 
-@settings(deadline=None)
 @given(UPLOADS, st.sampled_from(JUDGED), PROBABILITIES)
 def test_a_higher_probability_is_never_treated_more_mildly(upload: Given, family: Family, raised: float) -> None:
     """Whatever else is known: no milder action in any region, no later deadline, no less of a review."""
@@ -99,7 +98,6 @@ def test_a_higher_probability_is_never_treated_more_mildly(upload: Given, family
     assert urgency(after) >= urgency(before)
 
 
-@settings(deadline=None)
 @given(UPLOADS)
 def test_intimate_imagery_is_held_whatever_is_said_of_it(upload: Given) -> None:
     """No consent, purpose, tag, credential or surface helps against a suspicion of intimate imagery."""
@@ -109,7 +107,6 @@ def test_intimate_imagery_is_held_whatever_is_said_of_it(upload: Given) -> None:
     assert found.review is not None
 
 
-@settings(deadline=None)
 @given(UPLOADS, st.sampled_from(("missing", {"probability": 0.1, "coverage": 0.1})))
 def test_what_could_not_be_judged_is_never_simply_allowed(upload: Given, how: object) -> None:
     """Whatever is said of an upload, a required family that nobody judged leads to a restriction and a person."""
@@ -127,7 +124,6 @@ def test_every_case_holds_and_nothing_is_without_one() -> None:
     assert ran.idle == {}
 
 
-@settings(deadline=None)
 @given(
     UPLOADS, st.sampled_from(RequestKind), st.sampled_from(("", *POLICY.harms, "something else")), st.sampled_from(AT)
 )
