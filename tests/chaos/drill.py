@@ -726,6 +726,17 @@ def _until(done: Callable[[], bool], patience: float, what: str) -> None:
         time.sleep(0.2)
 
 
+def markdown(played: list[Played]) -> str:
+    """What fired, as docs/dashboards.md has it."""
+    rows = ["| fault | alert | faster | fires after, s | ends after, s |", "|---|---|---|---|---|"]
+    for line in (line for each in played for line in each.lines):
+        labels = "".join(f" `{value}`" for value in line.labels.values())
+        fires = f"{line.fires:.0f}{', from the end' if line.afterwards else ''}"
+        ends = "–" if line.ends is None else f"{line.ends:.0f}"
+        rows.append(f"| {line.fault} | {line.alert}{labels} | {line.by:g} | {fires} | {ends} |")
+    return "\n".join(rows)
+
+
 def main(given: list[str]) -> int:
     """Exit status 0: everything that should fire did, and nothing else."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.drill", description=__doc__.partition("\n")[0])
@@ -757,6 +768,7 @@ def main(given: list[str]) -> int:
                 say(f"  ✗ {trouble}")
             if asked.json:
                 asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(played)) + b"\n")
+    say(f"\n{markdown(played)}")
     holds = all(each.verdict.holds for each in played)
     if asked.keep is None and holds:
         shutil.rmtree(place)

@@ -292,7 +292,7 @@ def _promtool(*words: str | Path) -> None:
 def _run(name: str, *words: str | Path) -> None:
     program = shutil.which(name)
     assert program, f"{name} is missing: `make system` installs it"
-    done = subprocess.run([program, *map(str, words)], check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([program, *map(str, words)], check=False, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
