@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -15,10 +16,11 @@ from pipeline.errors import ConfigError, Stage
 from pipeline.events import MediaDecided, MediaEnforced, ReviewDecided, ReviewRequested
 from pipeline.events.codec import decode
 from pipeline.events.values import Action, Family, RequestFacts, RequestKind
+from pipeline.ledger.entries import Note
 from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.people import People
-from pipeline.ledger.work import Work
+from pipeline.ledger.work import Work, opened_note
 from pipeline.ledger.work_tables import audit_log
 from pipeline.review.chain import verify
 from pipeline.review.desk import Desk
@@ -130,6 +132,31 @@ class WorkPromises:
         ):
             with pytest.raises(Refused, match="lease has ended"):
                 late()
+
+    def test_what_was_said_first_ends_with_the_lease(self, ledger: Ledger) -> None:
+        """Who gets a blind case after somebody whose lease ran out is asked anew before they see its scores."""
+        work = Work(ledger)
+        wait(ledger, "m1")
+        held = work.claim("ann", ("faces",), NOON, LEASE)
+        assert held is not None
+        work.first("ann", held.lease_id, Action.ALLOW, NOON)
+        later = work.claim("bob", ("faces",), NOON + LEASE, LEASE)
+        assert later is not None
+        assert later.first is None
+
+    def test_a_claim_and_its_entry_are_one(self, ledger: Ledger) -> None:
+        """Where the audit log cannot say who opened a case nobody has it; where it can it says so."""
+        work = Work(ledger)
+        task = wait(ledger, "m1")
+
+        def cannot(_: Held) -> Note:
+            raise OSError("no space left")
+
+        with pytest.raises(OSError, match="no space left"):
+            work.claim("ann", ("faces",), NOON, LEASE, note=cannot)
+        assert work.holding("ann", NOON) is None
+        assert one(work.claim("bob", ("faces",), NOON, LEASE, note=partial(opened_note, "bob", NOON))) == task
+        assert [(entry.actor, entry.verb, entry.subject) for entry in work.log_entries()] == [("bob", "opened", "m1")]
 
     def test_what_is_skipped_does_not_come_straight_back(self, ledger: Ledger) -> None:
         """To the same person, for a while; to others it does."""
@@ -245,8 +272,10 @@ class WorkPromises:
         same = {wait(ledger, name, sha256="cd" * 32) for name in ("m1", "m2", "m3")}
         alone = wait(ledger, "m4", sha256="ef" * 32, starts=9)
         elsewhere = wait(ledger, "m5", "triage", sha256="cd" * 32)
+        assert gather_once(work, Cases(), NOON + AWAY) == 0  # nothing was requested since then
         assert gather_once(work, Cases()) == 5
         assert gather_once(work, Cases()) == 0
+        assert {waiting.task_id: case for waiting, case in work.gathered()}.keys() == same | {alone, elsewhere}
         held = work.claim("ann", ("faces",), NOON, LEASE)
         assert held is not None
         assert {task.task_id for task in held.tasks} == same
@@ -278,6 +307,7 @@ class WorkPromises:
         found = ledger.record_review(review)
         assert found is not None
         ledger.record_final(settle(found.review, found.task))
+        assert [queue for _, _, queue in work.reviewed(NOON - AWAY)] == ["faces"]
         asked = RequestFacts(request_id="r1", kind=RequestKind.APPEAL, received_at=NOON)
         again = put(ledger, decided("m1", 2, review="faces", sha256=None, request=asked))
         assert work.claim("ann", ("faces",), NOON, LEASE) is None

@@ -1,11 +1,12 @@
-"""What all queues look like, computed once a second at most however many people watch them live.
+"""What all queues look like, computed every two seconds at most however many people watch them live.
 
-A view is up to a second old. Who asks while it is computed waits for it: a full desk must not compute it fifty times.
+Who asks while it is computed waits for it: a full desk must not compute it fifty times. They wait without a thread,
+for reviewers who want their next case need one.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,15 +20,15 @@ Compute = Callable[[], Mapping[str, QueueView]]
 class Board:
     """The latest views. `seconds`: how old one may be; 0 computes each anew. `clock`: seconds that only grow."""
 
-    seconds: float = 1.0
+    seconds: float = 2.0
     clock: Callable[[], float] = time.monotonic
     _views: Mapping[str, QueueView] = field(default_factory=dict)
     _made: float | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def views(self, compute: Compute) -> Mapping[str, QueueView]:
-        """By queue. Raises as `compute` does, and keeps nothing then."""
-        with self._lock:
+    async def views(self, compute: Compute) -> Mapping[str, QueueView]:
+        """By queue; `compute` blocks, in a thread. Raises as it does, and keeps nothing then."""
+        async with self._lock:
             if self._made is None or self.clock() - self._made >= self.seconds:
-                self._views, self._made = compute(), self.clock()
+                self._views, self._made = await asyncio.to_thread(compute), self.clock()
             return self._views

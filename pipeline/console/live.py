@@ -36,7 +36,7 @@ async def queues(request: Request, parts: Parts) -> AsyncIterator[ServerSentEven
             person = await whoever(request)
             if person is None or not person.may(Permission.SEE_QUEUES):
                 return
-            views = await asyncio.to_thread(queue_views, parts, person)
+            views = await queue_views(parts, person)
         except Transient:
             yield ServerSentEvent(event="trouble", data="The database is busy or away.")
             views = []

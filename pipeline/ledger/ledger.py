@@ -92,6 +92,8 @@ from pipeline.statements.rows import Compile
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one's transaction, which lasts milliseconds."""
+CONNECTIONS = 10
+"""Kept open to PostgreSQL once they were needed; as many again are opened for a moment, which costs each a round."""
 
 _MIGRATION_LOCK = 0x756E6D61736B  # "unmask"
 
@@ -192,6 +194,12 @@ class Ledger:
         """A connection for queries, with the database's errors as those of `stage`."""
         with _trouble(stage), self._reads.connect() as connection:
             yield connection
+
+    @contextmanager
+    def streaming(self, stage: Stage) -> Iterator[Connection]:
+        """A connection for one query of many rows. They come in parts, which PostgreSQL has in transactions only."""
+        with _trouble(stage), self._engine.connect() as connection:
+            yield connection.execution_options(yield_per=1_000)
 
     @contextmanager
     def writing(self, stage: Stage, lock: int | None = None) -> Iterator[Connection]:
@@ -818,7 +826,8 @@ def _engine(url: URL) -> Engine:
         "options": f"-c statement_timeout={BUSY_SECONDS}s",
         "application_name": "unmask",
     }
-    return create_engine(url.update_query_dict({**patience, **url.query}), pool_timeout=BUSY_SECONDS)
+    url = url.update_query_dict({**patience, **url.query})
+    return create_engine(url, pool_size=CONNECTIONS, pool_timeout=BUSY_SECONDS)
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -58,52 +58,88 @@ _reviewed = msgspec.json.Decoder(ReviewDecided)
 _enforced = msgspec.json.Decoder(MediaEnforced)
 _t, _w, _u = tasks.c, work.c, uploads.c
 
+_Asks = dict[str, Any]
+"""Who asks for work, and when: `who`, `now`."""
+
 
 class Work:
     """What reviewers do, on one ledger. Methods raise as the ledger's do, and `Refused` for what cannot be."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        new = ledger.inserting(work)
+        # A new lease begins without what somebody whose lease ran out said first.
+        lease = {name: new.excluded[name] for name in ("lease_id", "leased_by", "leased_at", "leased_until")}
+        lease |= {"first_action": None, "answered_at": None}
+        self._taking = new.on_conflict_do_update(index_elements=["task_id"], set_=lease)
 
     # --- taking work ----------------------------------------------------------------------------------------------
 
     def claim(
-        self, reviewer: str, queues: Iterable[str], now: datetime, lease: timedelta, *, lead: bool = False
+        self,
+        reviewer: str,
+        queues: Sequence[str],
+        now: datetime,
+        lease: timedelta,
+        *,
+        lead: bool = False,
+        note: Callable[[Held], Note] | None = None,
     ) -> Held | None:
         """The most urgent case that this person may have, or the one that they hold already; None when there is none.
 
         Nobody gets a task twice in a row that they skipped, answered or decided before, nor one that is held back or
-        assigned to somebody else; what two people disagree on goes to leads alone.
+        assigned to somebody else; what two people disagree on goes to leads alone. `note`: for the audit log.
         """
+        asks = {"who": reviewer, "now": now}
         with self._ledger.writing(Stage.SETTLE) as connection:
             self._one_desk(connection, reviewer)
-            mine = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
-            if mine:
-                return self._held(connection, mine[0])
-            wanted = tuple(queues)
-            while True:
-                best = self._first(connection, wanted, reviewer, now, lead)
-                if best is None:
-                    return None
-                if self._own_decision(connection, reviewer, best[-1]):
-                    self._bar(connection, best[-1], reviewer, now, None, "an appeal against one's own decision")
-                elif self._still(connection, reviewer, best[-1], now, lead):
-                    return self._lease(connection, reviewer, best[-1], now, lease, lead)
+            mine = connection.execute(_HELD_BY, asks).scalar()
+            held = self._held(connection, mine) if mine else self._lease_best(connection, asks, queues, lease, lead)
+            if held is not None and note is not None:
+                append(connection, note(held))
+            return held
 
-    def claim_task(self, reviewer: str, task_id: UUID, now: datetime, lease: timedelta, *, lead: bool = False) -> Held:
-        """This very task, with its near copies. Raises Refused when somebody else has it or it is decided."""
+    def _lease_best(
+        self, connection: Connection, asks: _Asks, queues: Sequence[str], lease: timedelta, lead: bool
+    ) -> Held | None:
+        while (task_id := self._first(connection, asks, queues, lead)) is not None:
+            this = self._still(connection, asks, task_id, lead)
+            if this is not None and self._own_decision(connection, asks, this.event):
+                reason = "an appeal against one's own decision"
+                self._bar(connection, task_id, asks["who"], asks["now"], None, reason)
+            elif this is not None:
+                return self._lease(connection, asks, this, lease, lead)
+        return None
+
+    def claim_task(
+        self,
+        reviewer: str,
+        task_id: UUID,
+        now: datetime,
+        lease: timedelta,
+        *,
+        lead: bool = False,
+        note: Callable[[Held], Note] | None = None,
+    ) -> Held:
+        """This very task, with its near copies. Raises Refused when somebody else has it or it is decided. `note`: for
+        the audit log."""
+        asks = {"who": reviewer, "now": now}
         with self._ledger.writing(Stage.SETTLE) as connection:
             self._one_desk(connection, reviewer)
-            held = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
-            if held:
-                self._let_go(connection, held[0])
-            query = _claimable(reviewer, now, lead).where(_t.task_id == task_id)
-            if self._own_decision(connection, reviewer, task_id):
+            mine = connection.execute(_HELD_BY, asks).scalar()
+            if mine:
+                self._let_go(connection, mine)
+            event = connection.execute(select(_t.event).where(_t.task_id == task_id)).scalar()
+            if event is not None and self._own_decision(connection, asks, event):
                 raise Refused("This is an appeal against your own decision: somebody else has to look.")
-            there = connection.execute(self._locked(query)).first() is not None
-            if not there or not self._still(connection, reviewer, task_id, now, lead):
+            there = connection.execute(_LOCK_THIS[lead], asks | {"task_id": task_id}).first()
+            this = self._still(connection, asks, task_id, lead) if there else None
+            if this is None:
                 raise Refused("Somebody else has this task, or it is decided.")
-            return self._lease(connection, reviewer, task_id, now, lease, lead)
+            held = self._lease(connection, asks, this, lease, lead)
+            if note is not None:
+                append(connection, note(held))
+            return held
 
     def keep(self, reviewer: str, lease_id: UUID, now: datetime, lease: timedelta) -> datetime:
         """The heartbeat: the lease lasts from now. Raises Refused when it has ended."""
@@ -182,17 +218,20 @@ class Work:
                 free = (_w.task_id == task_id, _w.lease_id.is_(None), _w.answered_at.is_(None))
                 connection.execute(update(work).where(*free).values(case_id=case_id))
 
-    def ungathered(self, limit: int = 200) -> tuple[Waiting, ...]:
-        """Open tasks that belong to no case yet, the oldest first."""
+    def ungathered(self, since: datetime | None = None, limit: int = 200) -> tuple[Waiting, ...]:
+        """Open tasks that belong to no case yet, the oldest first. `since`: only those that were requested since then;
+        without it every open task is looked at, which of 100,000 takes a quarter of a second."""
         query = self._waiting().where(_w.task_id.is_(None)).order_by(_t.requested_at, _t.task_id).limit(limit)
+        if since is not None:
+            query = query.where(_t.requested_at >= since)
         with self._ledger.reading(Stage.SETTLE) as connection:
             return tuple(_as_waiting(row) for row in connection.execute(query))
 
     def gathered(self) -> Iterator[tuple[Waiting, UUID]]:
         """Open tasks that belong to a case nobody holds or has answered, with its id."""
         query = self._waiting().add_columns(_w.case_id).where(_w.task_id.is_not(None), _w.answered_at.is_(None))
-        with self._ledger.reading(Stage.SETTLE) as connection:
-            for row in connection.execution_options(yield_per=1_000).execute(query):
+        with self._ledger.streaming(Stage.SETTLE) as connection:
+            for row in connection.execute(query):
                 yield _as_waiting(row), row.case_id
 
     def _waiting(self) -> Any:
@@ -241,14 +280,10 @@ class Work:
         """One answer to many open tasks at once, by a lead: nobody has to agree. What somebody holds is left out, and
         what this person must not decide. Raises Refused when nothing is left."""
         with self._ledger.writing(Stage.SETTLE) as connection:
-            free = _claimable(reviewer, now, lead=True).where(_t.task_id.in_(tuple(task_ids)))
-            found = [row.task_id for row in connection.execute(self._locked(free))]
-            ids = [
-                each
-                for each in found
-                if self._still(connection, reviewer, each, now, lead=True)
-                and not self._own_decision(connection, reviewer, each)
-            ]
+            asks = {"who": reviewer, "now": now}
+            free = _locked(_CLAIMABLE[True].where(_t.task_id.in_(tuple(task_ids))))
+            found = list(connection.execute(free, asks).scalars())
+            ids = self._still_free(connection, asks, found, lead=True)
             if not ids:
                 raise Refused("None of them can be decided now: somebody holds them, or they are decided.")
             self._take(connection, reviewer, ids, now, timedelta(minutes=1))
@@ -488,8 +523,8 @@ class Work:
             .where(r.decided_at >= since)
             .order_by(r.decided_at, r.task_id)
         )
-        with self._ledger.reading(Stage.SETTLE) as connection:
-            for row in connection.execution_options(yield_per=500).execute(query):
+        with self._ledger.streaming(Stage.SETTLE) as connection:
+            for row in connection.execute(query):
                 yield _decided.decode(row.decided), _reviewed.decode(row.event), row.queue
 
     def overturned(self, since: datetime, counts: Callable[[str], bool] = lambda _: True) -> tuple[int, int]:
@@ -518,8 +553,12 @@ class Work:
 
     def log(self, at: datetime, actor: str, verb: str, subject: str, detail: Mapping[str, object]) -> Entry:
         """Append one entry to the chain."""
+        return self.write(Note(at, actor, verb, subject, detail))
+
+    def write(self, note: Note) -> Entry:
+        """Append this to the chain."""
         with self._ledger.writing(Stage.SETTLE) as connection:
-            return append(connection, Note(at, actor, verb, subject, detail))
+            return append(connection, note)
 
     def log_entries(self, since: int = 0) -> Iterator[Entry]:
         """The chain from its beginning (or after an entry), streamed in pages."""
@@ -535,95 +574,71 @@ class Work:
 
     # --- how ------------------------------------------------------------------------------------------------------
 
-    def _first(
-        self, connection: Connection, queues: Sequence[str], reviewer: str, now: datetime, lead: bool
-    ) -> tuple[datetime, int, str, UUID] | None:
+    def _first(self, connection: Connection, asks: _Asks, queues: Sequence[str], lead: bool) -> UUID | None:
         """The most urgent of all queues; its row is locked. Where others take work at the same time, the most urgent
         that is left in the queue that is the most urgent."""
         if not self._ledger.postgres:
-            return min(filter(None, (self._next(connection, q, reviewer, now, lead) for q in queues)), default=None)
-        q = func.unnest(cast(list(queues), ARRAY(Text))).table_valued("queue", name="q").render_derived()
-        top = _claimable(reviewer, now, lead).where(_t.queue == q.c.queue).order_by(*_ORDER).limit(1).lateral("top")
-        start = func.coalesce(top.c.start_by, top.c.deadline)
-        ranked = select(q.c.queue).select_from(q.join(top, true()))
-        order = (start, top.c.priority.desc(), top.c.task_id)
-        for queue in connection.execute(ranked.order_by(*order)).scalars().all():
-            if (found := self._next(connection, queue, reviewer, now, lead)) is not None:
-                return found
+            found = (connection.execute(_NEXT[lead], asks | {"queue": queue}).first() for queue in queues)
+            best = min(filter(None, found), key=lambda row: (_start(row), -row.priority, row.task_id), default=None)
+            return None if best is None else best.task_id
+        for queue in connection.execute(_RANKED[lead], asks | {"queues": list(queues)}).scalars().all():
+            task_id: UUID | None = connection.execute(_NEXT[lead], asks | {"queue": queue}).scalar()
+            if task_id is not None:
+                return task_id
         return None
 
-    def _next(
-        self, connection: Connection, queue: str, reviewer: str, now: datetime, lead: bool
-    ) -> tuple[datetime, int, str, UUID] | None:
-        query = _claimable(reviewer, now, lead).where(_t.queue == queue).order_by(*_ORDER).limit(1)
-        row = connection.execute(self._locked(query)).first()
-        return None if row is None else (row.start_by or row.deadline, -row.priority, str(row.task_id), row.task_id)
-
-    def _own_decision(self, connection: Connection, reviewer: str, task_id: UUID) -> bool:
-        """Whether it is an appeal, and this person has decided on the upload before."""
-        event = connection.execute(select(_t.event).where(_t.task_id == task_id)).scalar()
-        if event is None:
-            return False
+    def _own_decision(self, connection: Connection, asks: _Asks, event: str) -> bool:
+        """Whether this task is an appeal, and this person has decided on the upload before."""
         task = _requested.decode(event)
         if task.request is None or task.request.kind is not RequestKind.APPEAL:
             return False
         r, a = reviews.c, looks.c
-        mine = select(r.task_id).where(r.media_id == task.media_id, r.reviewer_id == reviewer, r.round < task.round)
+        who = asks["who"]
+        mine = select(r.task_id).where(r.media_id == task.media_id, r.reviewer_id == who, r.round < task.round)
         # Where two had to agree, the review on record is the second one's alone.
         said = (
             select(a.task_id)
             .select_from(looks.join(tasks, a.task_id == _t.task_id))
             .where(_t.media_id == task.media_id, _t.round < task.round)
-            .where(a.reviewer_id == reviewer, a.undone_at.is_(None))
+            .where(a.reviewer_id == who, a.undone_at.is_(None))
         )
         return any(connection.execute(query.limit(1)).first() is not None for query in (mine, said))
 
-    def _still(self, connection: Connection, reviewer: str, task_id: UUID, now: datetime, lead: bool) -> bool:
-        """Whether a task whose row is locked now may be taken. The query that found it may have read its lease before
-        another transaction, which held the lock until now, wrote it."""
-        return connection.execute(_claimable(reviewer, now, lead).where(_t.task_id == task_id)).first() is not None
+    def _still(self, connection: Connection, asks: _Asks, task_id: UUID, lead: bool) -> Any:
+        """(task, queue, case, event) of a task whose row is locked now, if it may be taken. The query that found it may
+        have read its lease before another transaction, which held the lock until now, wrote it."""
+        return connection.execute(_THIS[lead], asks | {"task_id": task_id}).first()
 
-    def _lease(
-        self, connection: Connection, reviewer: str, task_id: UUID, now: datetime, lease: timedelta, lead: bool
-    ) -> Held:
-        case = connection.execute(select(_w.case_id).where(_w.task_id == task_id)).scalar()
-        ids = [task_id]
-        if case is not None:
-            # One that was moved to another queue since, which may not be this person's, is not of this case any more.
-            queue = select(_t.queue).where(_t.task_id == task_id).scalar_subquery()
-            near = _claimable(reviewer, now, lead).where(_w.case_id == case, _t.task_id != task_id)
-            siblings = [row.task_id for row in connection.execute(self._locked(near.where(_t.queue == queue)))]
-            ids += [
-                each
-                for each in siblings
-                if self._still(connection, reviewer, each, now, lead)
-                and not self._own_decision(connection, reviewer, each)
-            ]
-        return self._take(connection, reviewer, ids, now, lease)
+    def _still_free(self, connection: Connection, asks: _Asks, ids: Iterable[UUID], lead: bool) -> list[UUID]:
+        """Those of these tasks, whose rows are locked, that may be taken by this person."""
+        found = (self._still(connection, asks, task_id, lead) for task_id in ids)
+        return [this.task_id for this in found if this and not self._own_decision(connection, asks, this.event)]
+
+    def _lease(self, connection: Connection, asks: _Asks, this: Any, lease: timedelta, lead: bool) -> Held:
+        """Take a task, with what is left of its case in its queue: one that was moved to another queue since, which may
+        not be this person's, is not of this case any more."""
+        ids = [this.task_id]
+        if this.case_id is not None:
+            case = asks | {"case_id": this.case_id, "queue": this.queue, "task_id": this.task_id}
+            near = connection.execute(_NEAR[lead], case).scalars().all()
+            ids += self._still_free(connection, asks, near, lead)
+        return self._take(connection, asks["who"], ids, asks["now"], lease)
 
     def _take(
         self, connection: Connection, reviewer: str, ids: Sequence[UUID], now: datetime, lease: timedelta
     ) -> Held:
         lease_id = uuid4()
-        for task_id in ids:
-            self._ensure(connection, task_id)
         taken = {"lease_id": lease_id, "leased_by": reviewer, "leased_at": now, "leased_until": now + lease}
-        connection.execute(update(work).where(_w.task_id.in_(ids)).values(taken | {"answered_at": None}))
+        for task_id in ids:
+            connection.execute(self._taking, taken | {"task_id": task_id, "case_id": task_id, "needs_lead": 0})
         return self._held(connection, lease_id)
 
     def _held(self, connection: Connection, lease_id: UUID) -> Held:
-        query = (
-            select(_t.event, _t.queue, _t.task_id, _w.leased_until, _w.first_action)
-            .select_from(tasks.join(work, _w.task_id == _t.task_id))
-            .where(_w.lease_id == lease_id, _t.state == TaskState.OPEN.value)
-            .order_by(*_ORDER)
-        )
-        rows = connection.execute(query).all()
+        rows = connection.execute(_HELD, {"lease_id": lease_id}).all()
         if not rows:
             raise Refused("Somebody took it away just now.")
-        looks = len(self._given(connection, rows[0].task_id))
         first = Action(rows[0].first_action) if rows[0].first_action else None
-        return Held(lease_id, rows[0].leased_until, tuple(_as_it_is(row) for row in rows), looks, first)
+        return Held(lease_id, rows[0].leased_until, tuple(_as_it_is(row) for row in rows), rows[0].looks, first)
 
     def _mine(self, connection: Connection, reviewer: str, lease_id: UUID, now: datetime) -> list[UUID]:
         """The tasks of this lease that are still to be decided: a later round may have taken some away."""
@@ -689,12 +704,6 @@ class Work:
         query = query.order_by(_t.task_id)
         return query.with_for_update(of=tasks, key_share=True) if self._ledger.postgres else query
 
-    def _locked(self, query: Any) -> Any:
-        """Tasks that another transaction is taking are passed over. SQLite has one writer: nothing is being taken.
-
-        FOR NO KEY UPDATE: rows that point at a task may be written meanwhile."""
-        return query.with_for_update(of=tasks, skip_locked=True, key_share=True) if self._ledger.postgres else query
-
 
 _BESIDE = [
     select(func.min(column)).where(audit_words.c.seq == audit_log.c.seq).scalar_subquery().label(column.name)
@@ -729,25 +738,81 @@ _APPEALED = (
 )
 
 
-def _claimable(reviewer: str, now: datetime, lead: bool) -> Any:
-    """Open tasks that this person may have now."""
+_HELD = (
+    select(
+        _t.event,
+        _t.queue,
+        _w.leased_until,
+        _w.first_action,
+        select(func.count())
+        .where(looks.c.task_id == _t.task_id, looks.c.undone_at.is_(None))
+        .scalar_subquery()
+        .label("looks"),
+    )
+    .select_from(tasks.join(work, _w.task_id == _t.task_id))
+    .where(_w.lease_id == bindparam("lease_id"), _t.state == TaskState.OPEN.value)
+    .order_by(*_ORDER)
+)
+
+
+def _claimable(lead: bool) -> Any:
+    """Open tasks that this person may have now; parameters: `who`, `now`. Made once: making one takes longer than it
+    takes the database to answer it."""
     s, a = skips.c, looks.c
+    who: Any = bindparam("who")
+    now: Any = bindparam("now")
     free = and_(
         or_(_w.leased_until.is_(None), _w.leased_until <= now),
         or_(_w.held_until.is_(None), _w.held_until <= now),
-        or_(_w.assigned_to.is_(None), _w.assigned_to == reviewer),
+        or_(_w.assigned_to.is_(None), _w.assigned_to == who),
         _w.answered_at.is_(None),
         true() if lead else or_(_w.needs_lead.is_(None), _w.needs_lead == 0),
     )
     barred = select(s.task_id).where(
-        s.task_id == _t.task_id, s.reviewer_id == reviewer, or_(s.until.is_(None), s.until > now)
+        s.task_id == _t.task_id, s.reviewer_id == who, or_(s.until.is_(None), s.until > now)
     )
-    answered = select(a.task_id).where(a.task_id == _t.task_id, a.reviewer_id == reviewer, a.undone_at.is_(None))
+    answered = select(a.task_id).where(a.task_id == _t.task_id, a.reviewer_id == who, a.undone_at.is_(None))
     return (
         select(_t.task_id, _t.start_by, _t.deadline, _t.priority)
         .select_from(tasks.outerjoin(work, _w.task_id == _t.task_id))
         .where(_t.state == TaskState.OPEN.value, free, ~barred.exists(), ~answered.exists())
     )
+
+
+def _locked(query: Any) -> Any:
+    """Tasks that another transaction is taking are passed over. SQLite, which has one writer, is not asked for it.
+
+    FOR NO KEY UPDATE: rows that point at a task may be written meanwhile."""
+    return query.with_for_update(of=tasks, skip_locked=True, key_share=True)
+
+
+def _ranked(claimable: Any) -> Any:
+    """The queues among `queues` that have such a task, that of the most urgent one first. For PostgreSQL."""
+    q = func.unnest(cast(bindparam("queues"), ARRAY(Text))).table_valued("queue", name="q").render_derived()
+    top = claimable.where(_t.queue == q.c.queue).order_by(*_ORDER).limit(1).lateral("top")
+    order = (func.coalesce(top.c.start_by, top.c.deadline), top.c.priority.desc(), top.c.task_id)
+    return select(q.c.queue).select_from(q.join(top, true())).order_by(*order)
+
+
+_CLAIMABLE = {lead: _claimable(lead) for lead in (False, True)}
+"""By whether it is a lead who asks; so are the following."""
+_OF_ONE = _t.task_id == bindparam("task_id")
+_OF_QUEUE = _t.queue == bindparam("queue")
+_OF_CASE = and_(_w.case_id == bindparam("case_id"), _t.task_id != bindparam("task_id"), _OF_QUEUE)
+_RANKED = {lead: _ranked(query) for lead, query in _CLAIMABLE.items()}
+_NEXT = {lead: _locked(query.where(_OF_QUEUE).order_by(*_ORDER).limit(1)) for lead, query in _CLAIMABLE.items()}
+_LOCK_THIS = {lead: _locked(query.where(_OF_ONE)) for lead, query in _CLAIMABLE.items()}
+_THIS = {
+    lead: query.where(_OF_ONE).with_only_columns(_t.task_id, _t.queue, _w.case_id, _t.event)
+    for lead, query in _CLAIMABLE.items()
+}
+_NEAR = {lead: _locked(query.where(_OF_CASE)) for lead, query in _CLAIMABLE.items()}
+
+
+def _start(row: Any) -> datetime:
+    """When work on a task has to start."""
+    start: datetime = row.start_by or row.deadline
+    return start
 
 
 def _as_it_is(row: Any) -> ReviewRequested:
@@ -762,6 +827,11 @@ def answered_note(
     swept = [str(task_id) for task_id in done.swept]
     detail = {"action": answer.action, "harm": answer.harm, "stands": done.stands, "swept": swept}
     return Note(now, reviewer, verb, media_id, detail | {"answer": str(done.answer_id)})
+
+
+def opened_note(reviewer: str, now: datetime, held: Held) -> Note:
+    """What the audit log says of a case that is shown to who holds it."""
+    return Note(now, reviewer, "opened", held.tasks[0].media_id, {"lease": str(held.lease_id)})
 
 
 def taken_back_note(media_id: str, reviewer: str, answer_id: UUID, now: datetime) -> Note:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from pipeline.events.values import Action
 from pipeline.ledger.entries import Note
 from pipeline.ledger.golden import Golden
-from pipeline.ledger.work import Work
+from pipeline.ledger.work import Work, opened_note
 from pipeline.review.port import Answer, Answered, Held
 
 
@@ -26,22 +27,25 @@ class Desk:
     def claim(
         self, who: str, queues: Sequence[str], now: datetime, *, lead: bool, golden: Mapping[str, float]
     ) -> Held | None:
-        """The case that this person holds, else a golden one where one is due, else the most urgent."""
-        held = self.holding(who, now)
-        if held is not None:
-            return held
+        """The case that this person holds, else a golden one where one is due, else the most urgent. The audit log
+        says that it was opened."""
+        known = self.golden.holding(who, now)
         shares = {queue: golden[queue] for queue in queues if golden.get(queue)}
-        if shares:
+        if known is None and shares and self.work.holding(who, now) is None:
             due = self.golden.due(who, shares)
             known = self.golden.claim(who, due, now, self.lease) if due else None
             # Another window of the same person may have taken one meanwhile.
-            if (known := known or self.golden.holding(who, now)) is not None:
-                return known
-        return self.work.claim(who, queues, now, self.lease, lead=lead)
+            known = known or self.golden.holding(who, now)
+        note = partial(opened_note, who, now)
+        if known is not None:
+            self.work.write(note(known))
+            return known
+        return self.work.claim(who, queues, now, self.lease, lead=lead, note=note)
 
     def claim_task(self, who: str, task_id: UUID, now: datetime, *, lead: bool) -> Held:
-        """This very task, instead of what this person holds."""
-        held = self.work.claim_task(who, task_id, now, self.lease, lead=lead)
+        """This very task, instead of what this person holds; the audit log says that it was opened."""
+        note = partial(opened_note, who, now)
+        held = self.work.claim_task(who, task_id, now, self.lease, lead=lead, note=note)
         self.golden.let_go(who)
         return held
 
@@ -90,6 +94,6 @@ class Desk:
         note = Note(now, who, "escalated", queue, {"tasks": [str(task_id) for task_id in task_ids]})
         if known is not None and known.tasks[0].task_id in task_ids:
             self.golden.release(who, known.lease_id)
-            self.work.log(*note)
+            self.work.write(note)
             return 1
         return self.work.escalate(task_ids, queue, note, held_by=who, now=now)

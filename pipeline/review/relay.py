@@ -8,6 +8,7 @@ stand by. One that dies leaves its turn to them within `TURN`, and perhaps a bat
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -42,6 +43,10 @@ DELIVERY_SECONDS = 10.0
 _PAUSE, _LONGEST = 0.5, 10.0
 _FORGET_SECONDS = 3600.0
 """Cases are read anew so often: those that were decided meanwhile are not kept in memory for ever."""
+_LATE = timedelta(minutes=10)
+_EVERY_TASK_SECONDS = 300.0
+"""Tasks that were recorded later than `_LATE` after they were requested are found when every open task is looked at,
+so often: of many that is heavy, and people wait for the same database."""
 
 
 class Turn:
@@ -107,23 +112,27 @@ def headers_of(event: object, asked: str | None = None) -> tuple[tuple[str, byte
     return ()
 
 
-def gather_once(work: Work, cases: Cases) -> int:
-    """Put new tasks into cases; how many. Blocking."""
-    waiting = work.ungathered()
+def gather_once(work: Work, cases: Cases, since: datetime | None = None) -> int:
+    """Put new tasks, of those that were requested `since`, into cases; how many. Blocking."""
+    waiting = work.ungathered(since)
     work.gather([(task.task_id, cases.of(task)) for task in waiting])
     return len(waiting)
 
 
-async def gather(work: Work, stop: asyncio.Event) -> None:
+async def gather(work: Work, clock: Callable[[], datetime], stop: asyncio.Event) -> None:
     """Make cases of near copies until told to stop. A task that belongs to none yet is a case of its own."""
     cases: Cases | None = None
-    made = 0.0
+    made = all_seen = -math.inf
     while not stop.is_set():
         try:
             if cases is None or time.monotonic() - made > _FORGET_SECONDS:
                 cases, made = await asyncio.to_thread(_known, work), time.monotonic()
-            if await asyncio.to_thread(gather_once, work, cases):
+            began = time.monotonic()
+            every = began - all_seen > _EVERY_TASK_SECONDS
+            if await asyncio.to_thread(gather_once, work, cases, None if every else clock() - _LATE):
                 continue
+            if every:
+                all_seen = began
         except Transient as trouble:
             logger.warning("near copies wait to be gathered", detail=trouble.detail)
         await pause(stop, _LONGEST if cases is None else _PAUSE * 4)

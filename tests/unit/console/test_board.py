@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
 
 import pytest
@@ -11,7 +11,7 @@ from pipeline.console.board import Board
 from pipeline.console.models import QueueView
 
 
-def test_one_view_serves_all_for_a_while() -> None:
+async def test_one_view_serves_all_for_a_while() -> None:
     """It is computed again when it is too old, and nothing is kept of what failed."""
     now, made = [0.0], []
 
@@ -23,15 +23,15 @@ def test_one_view_serves_all_for_a_while() -> None:
 
     board = Board(1.0, clock=lambda: now[0])
     for _ in range(3):
-        board.views(compute)
+        await board.views(compute)
     now[0] = 1.0
     with pytest.raises(OSError, match="away"):
-        board.views(compute)
-    board.views(compute)
+        await board.views(compute)
+    await board.views(compute)
     assert made == [0.0, 1.0, 1.0]
 
 
-def test_who_asks_meanwhile_waits() -> None:
+async def test_who_asks_meanwhile_waits() -> None:
     """Ten people at once: it is computed once."""
     made = []
 
@@ -41,9 +41,5 @@ def test_who_asks_meanwhile_waits() -> None:
         return {}
 
     board = Board(60.0)
-    people = [threading.Thread(target=board.views, args=(compute,)) for _ in range(10)]
-    for each in people:
-        each.start()
-    for each in people:
-        each.join()
+    await asyncio.gather(*(board.views(compute) for _ in range(10)))
     assert len(made) == 1
