@@ -30,7 +30,7 @@ from pipeline.events import MediaDecided
 from pipeline.events.values import Family, MediaKind, Signal
 from pipeline.fuse import calibrated
 from pipeline.learn.alter import ALTERATIONS, alter
-from pipeline.learn.calibrate import LEAST, calibrate, calibration_error
+from pipeline.learn.calibrate import LEAST, calibrate, calibration_error, platt
 from pipeline.learn.makers import MAKERS
 from pipeline.learn.manifest import SOUNDS, STILLS
 from pipeline.learn.measure import Quality, Trust, quality, trust
@@ -46,6 +46,9 @@ SEEN = "train"
 NEAR = 31
 """PDQ distance up to which two pictures are near-duplicates: what its authors recommend."""
 WORST = 6
+REFIT = 200
+"""Items of its own that a platform is expected to label."""
+_REFITS = 50
 COST_ITEMS = 5
 _COARSER = 5
 """The intervals of tables by source, kind and alteration rest on so many times fewer draws than the headline."""
@@ -70,6 +73,17 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Refitted:
+    """The calibration error on the rest of a source of a curve that was fitted to `items` of its own: the mean over
+    draws, and what one draw in twenty exceeds."""
+
+    items: int
+    rest: int
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class SourceResult:
     """One source. `area` is against the other label of all sources where this one holds one label only."""
 
@@ -80,6 +94,7 @@ class SourceResult:
     flagged: float
     abstained: float
     error_left_out: float | None
+    error_refitted: Refitted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,6 +494,7 @@ def _source(
         flagged=float(np.mean([p >= high for p in said])) if said else 0.0,
         abstained=float(np.mean([low <= p < high for p in said])) if said else 0.0,
         error_left_out=_error_left_out(name, rows, calibration),
+        error_refitted=_error_refitted(mine, seed),
     )
 
 
@@ -494,6 +510,27 @@ def _error_left_out(name: str, rows: Sequence[ScoreRow], calibration: Calibratio
     curve = fitted.families[rows[0].signal].curve
     probabilities = np.array([curve(row.score or 0.0) for row in mine])
     return calibration_error(probabilities, np.array([row.fake for row in mine]), np.ones(len(mine)))
+
+
+def _error_refitted(mine: Sequence[ScoreRow], seed: int) -> Refitted | None:
+    """What a platform gets that calibrates on its own traffic: up to 200 items, and a third of them at least is kept
+    to measure by."""
+    files = sorted({row.file for row in mine})
+    items = min(REFIT, 2 * len(files) // 3)
+    if items < 4 * LEAST:
+        return None
+    scores, fake = np.array([row.score or 0.0 for row in mine]), np.array([row.fake for row in mine])
+    rng, errors = np.random.default_rng(seed), []
+    for _ in range(_REFITS):
+        ours = np.isin([row.file for row in mine], rng.permutation(files)[:items])
+        if min(np.bincount(fake[ours].astype(int), minlength=2).min(), (~ours).sum()) < LEAST:
+            continue
+        curve = platt(scores[ours], fake[ours], np.ones(int(ours.sum())))
+        told = np.array([curve(float(score)) for score in scores[~ours]])
+        errors.append(calibration_error(told, fake[~ours], np.ones(len(told))))
+    if not errors:
+        return None
+    return Refitted(items, len(files) - items, float(np.mean(errors)), float(np.quantile(errors, 0.95)))
 
 
 def _worst(

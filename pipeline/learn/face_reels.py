@@ -27,8 +27,8 @@ from pipeline.events.values import MediaFacts, MediaKind, Sampling
 from pipeline.learn.manifest import VIDEOS
 from pipeline.learn.reel import Reel, of_rgb, read_reel, scaled
 
-SECONDS = 8.0
-"""So much of a video is used: two windows, as live detection looks at them."""
+SECONDS = 4.5
+"""So much of a video is used: a window, as live detection looks at it, and a little."""
 LEAST = 2.0
 LONGEST = 640
 """Pixels of the longer side, to which larger videos are brought, honest ones as well."""

@@ -98,14 +98,24 @@ def fit_platt(scores: Vector, fake: Labels, share: Vector | None = None) -> tupl
     spread = float(np.std(scores)) or 1.0
     x = np.stack([scores / spread, np.ones(len(scores))], axis=1)
     solution = np.array([1.0, 0.0])
+
+    def loss(at: Vector) -> float:
+        z = x @ at
+        return float(weight @ (np.logaddexp(0, z) - target * z))
+
     for _ in range(100):
         p = sigmoid(x @ solution)
         gradient = x.T @ (weight * (p - target))
         curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
-        solution = solution - np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-9:
             break
+        # Shorter, but in its direction: clipped in one coordinate it may lead uphill. Where the scores lie far from 0,
+        # whole steps can jump to and fro for ever.
+        step = step * min(1.0, 2 / float(np.abs(step).max()))
+        while loss(solution - step) > loss(solution) + 1e-15 and np.abs(step).max() > 1e-12:
+            step = step / 2
+        solution = solution - step
     return float(solution[0] / spread), float(solution[1])
 
 

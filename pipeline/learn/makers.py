@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 
 from pipeline.decode.port import SAMPLE_RATE
+from pipeline.demo.credentials import GENERATED, Authority, authority, signed
+from pipeline.demo.media import write_png_with_text
 from pipeline.learn.blend import self_blend
 from pipeline.learn.edits import make_edit
 from pipeline.learn.face_reels import CHANGES, Change, tampered
@@ -101,6 +103,26 @@ def revoiced(source: Path, out: Path, seed: int) -> Path | None:
     return copy
 
 
+def with_generator_entry(source: Path, out: Path, seed: int) -> Path | None:  # noqa: ARG001 - nothing is drawn
+    """A still as a PNG that says of itself what image generators write."""
+    image = read_image(source) if source.suffix.lower() in STILLS else None
+    if image is None:
+        return None
+    copy = out.with_suffix(".png")
+    write_png_with_text(copy, image, {"parameters": "a portrait\nSteps: 30, Sampler: Euler a, CFG scale: 7, Seed: 1"})
+    return copy
+
+
+def signed_as_generated(source: Path, out: Path, seed: int) -> Path | None:  # noqa: ARG001 - nothing is drawn
+    """A still with Content Credentials, by an authority that nobody trusts, which say that a model made it."""
+    image = read_image(source) if source.suffix.lower() in STILLS else None
+    if image is None:
+        return None
+    copy = _still(out, image)
+    copy.write_bytes(signed(copy.read_bytes(), _authority(), [GENERATED]))
+    return copy
+
+
 def with_face(change: Change) -> Maker:
     """A maker of videos whose face is changed so, frame by frame."""
 
@@ -120,9 +142,16 @@ MAKERS: Mapping[str, Maker] = {
     "shifted_sound": shifted_sound,
     "replaced_sound": replaced_sound,
     "voice_clone": revoiced,
+    "generator_metadata": with_generator_entry,
+    "signed_as_generated": signed_as_generated,
     **{kind: with_face(change) for changes in CHANGES.values() for kind, change in changes.items()},
 }
 """Kind of manipulation, as `LOOKED_FOR_BY` calls it, and what makes one."""
+
+
+@cache
+def _authority() -> Authority:
+    return authority()
 
 
 @cache

@@ -162,15 +162,19 @@ def _by_source(family: FamilyResult) -> str:
     for source in family.sources:
         area = _figure(source.quality.area) if source.quality else "–"
         error = f"{source.error_left_out:.3f}" if source.error_left_out is not None else "–"
+        own = source.error_refitted
+        again = f"{own.mean:.3f} (to {own.high:.3f}; {own.items} of {own.items + own.rest})" if own else "–"
         lines.append(
             f"<tr><td>{escape(source.source)}<td class=n>{source.real}<td class=n>{source.fake}<td class=n>{area}"
-            f"<td class=n>{source.flagged:.1%}<td class=n>{source.abstained:.1%}<td class=n>{error}"
+            f"<td class=n>{source.flagged:.1%}<td class=n>{source.abstained:.1%}<td class=n>{error}<td class=n>{again}"
         )
     return (
         "<h3>By source</h3><p class=muted>The area is against the other label of all sources where a source holds one "
-        "label only. The last column is the calibration error of a curve fitted without this source.</p>"
+        "label only. The last columns are the calibration error of a curve fitted without this source, and on the rest "
+        "of it of a curve fitted to some of its items: the mean of draws, what one in twenty exceeds, how many of how "
+        "many.</p>"
         "<div class=scroll><table><tr><th>source<th>genuine<th>made<th>AUC<th>above the band<th>in doubt"
-        f"<th>error, source left out{''.join(lines)}</table></div>"
+        f"<th>error, source left out<th>fitted to some of it{''.join(lines)}</table></div>"
     )
 
 

@@ -31,7 +31,11 @@ LOOKED_FOR_BY: Mapping[str, tuple[Family, ...]] = {
     "splice": (Family.SPLICE,),
     "local_edit": (Family.LOCAL_EDIT,),
     "voice_clone": (Family.VOICE_CLONE,),
-    **{family.value: (family,) for family in (Family.EYES_AND_HEAD, Family.LIGHTING, Family.NUDITY)},
+    "signed_as_generated": (Family.PROVENANCE,),
+    **{
+        family.value: (family,)
+        for family in (Family.EYES_AND_HEAD, Family.LIGHTING, Family.GENERATOR_METADATA, Family.NUDITY)
+    },
     **dict.fromkeys(("held_eyes", "one_eye_held", "moved_reflections"), (Family.EYES_AND_HEAD,)),
     **dict.fromkeys(("relit_face", "turning_light", "tinted_face", "flickering_face"), (Family.LIGHTING,)),
     **dict.fromkeys(("trembling_face", "warped_face", "drifting_face"), (Family.REENACTMENT,)),

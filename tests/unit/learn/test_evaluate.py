@@ -253,3 +253,30 @@ def test_the_page_stands_alone():
     assert "<script" not in html
     assert "&lt;b&gt;torn" in html
     assert "src='http" not in html
+
+
+def test_a_source_is_measured_by_a_curve_of_its_own_items():
+    """Scores that are all too low are put right by some of the source's items, measured on the others; few items, no
+    figure."""
+    rng = np.random.default_rng(0)
+    items = [item(n, n % 2 == 1, "large") for n in range(120)] + [item(n, n % 2 == 1, "small") for n in range(20)]
+    results = {i.key: decided(float(rng.uniform(0.1, 0.2) if i.fake else rng.uniform(0, 0.1))) for i in items}
+    (family,) = summarise(results, rows_of(items, results), POLICY, rounds=10)
+    by_name = {source.source: source.error_refitted for source in family.sources}
+    large = by_name["large"]
+    assert large is not None
+    assert (large.items, large.rest) == (80, 40)
+    assert large.mean < 0.15
+    assert family.trust is not None
+    assert family.trust.error > 2 * large.mean
+    assert by_name["small"] is None
+
+
+def test_copies_say_of_themselves_what_a_generator_would_say(tmp_path):
+    """A generator's entry and signed credentials are put into copies, each for the family that reads it."""
+    source = tmp_path / "one.png"
+    cv2.imwrite(str(source), picture(320, 240)[..., ::-1])
+    copies = made_copies([Item("one.png", source, False, "", "a", "dev")], tmp_path / "made", 1, 0, lambda _: None)
+    told = {copy.made: copy.path.read_bytes() for copy in copies}
+    assert b"Sampler" in told["generator_metadata"]
+    assert b"trainedAlgorithmicMedia" in told["signed_as_generated"]

@@ -131,3 +131,15 @@ def test_an_operating_point_counts_both_kinds_from_the_threshold_up() -> None:
     """A score equal to the threshold counts as above."""
     point = operating_point(np.array([0.2, 0.5, 0.5, 0.9]), np.array([False, False, True, True]), 0.5)
     assert (point.tpr, point.fpr) == (1.0, 0.5)
+
+
+def test_a_curve_is_found_for_scores_that_all_lie_on_one_side():
+    """Log-odds far below 0, well apart: the curve tells them, and does not stop where it began."""
+    rng = np.random.default_rng(0)
+    fake = np.arange(200) % 2 == 1
+    shares = np.where(fake, rng.uniform(0.1, 0.2, 200), rng.uniform(0, 0.1, 200))
+    odds = np.log(shares) - np.log1p(-shares)
+    a, b = fit_platt(odds, fake)
+    told = sigmoid(a * odds + b)
+    assert told[fake].mean() > 0.9
+    assert told[~fake].mean() < 0.1
