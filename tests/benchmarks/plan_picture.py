@@ -26,14 +26,14 @@ def picture(pairs: Sequence[Pair], tolerance: float) -> str:
     """Two plots side by side with logarithmic axes: uploads a second, and seconds. The band is the tolerance."""
     rates = [pair for pair in pairs if pair.name == "uploads a second"]
     seconds = [pair for pair in pairs if pair.name != "uploads a second"]
-    width, height = 2 * (_SIDE + _LEFT) + _GAP, _SIDE + _TOP + _BOTTOM
+    width, height = 2 * (_SIDE + _LEFT + _GAP), _SIDE + _TOP + _BOTTOM
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
         'aria-label="Predicted against measured">'
         "<style>text{font:11px system-ui,sans-serif;fill:#4a5765}.t{font-size:13px;fill:#1d2733}</style>"
         f'<rect width="{width}" height="{height}" fill="#fff"/>'
-        f"{_plot(0, 'Uploads a second, more offered than can be borne', rates, tolerance)}"
-        f"{_plot(_SIDE + _LEFT + _GAP, 'Seconds from due to answered, at 60 % of that', seconds, tolerance)}</svg>\n"
+        f"{_plot(0, 'Uploads a second, at most', rates, tolerance)}"
+        f"{_plot(_SIDE + _LEFT + _GAP, 'Seconds from due to answered', seconds, tolerance)}</svg>\n"
     )
 
 
@@ -51,8 +51,8 @@ def _plot(left: float, title: str, pairs: Sequence[Pair], tolerance: float) -> s
         return f"{_TOP + _SIDE - at(value):.1f}"
 
     more = 1 + tolerance
-    corners = ((low, low / more), (high, high / more), (high, high), (high / more, high), (low, low * more), (low, low))
-    band = " ".join(f"{x(a)},{y(b)}" for a, b in corners)
+    ends = ((low, low), (low * more, low), (high, high / more), (high, high), (high / more, high), (low, low * more))
+    band = " ".join(f"{x(a)},{y(b)}" for a, b in ends)
     parts = [
         f'<text class="t" x="{left + _LEFT}" y="18">{escape(title)}</text>',
         f'<polygon points="{band}" fill="#e9eff7"/>',

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -59,22 +59,26 @@ def measured_costs(bench: Bench, kinds: frozenset[Kind] = frozenset(COUNTS)) -> 
     return Costs(how, Known.MEASURED, len(os.sched_getaffinity(0)), found, record_bytes(bench))
 
 
-def measure_costs(bench: Bench, kinds: frozenset[Kind]) -> dict[Kind, KindCost]:
-    """Each kind by itself, nothing else under way, after a warm-up that sees every kind."""
+def measure_costs(
+    bench: Bench, kinds: frozenset[Kind], counts: Mapping[Kind, int] = COUNTS, stamp: str = ""
+) -> dict[Kind, KindCost]:
+    """Each kind by itself, nothing else under way, after a warm-up that sees every kind. `stamp`: another for each time
+    that this is called on one stack, so that no bytes were seen before; re-uploads are of images."""
     tell = bench.tell
     originals = make_originals(bench.place / "originals", bench.settings.home, bench.settings.models_dir, kinds, tell)
     found: dict[Kind, KindCost] = {}
     with Follower(bench.config) as follower:
-        firsts = {kind: count for kind, count in COUNTS.items() if kind in kinds and kind is not Kind.REUPLOAD}
+        firsts = {kind: count for kind, count in counts.items() if kind in kinds and kind is not Kind.REUPLOAD}
         paths: dict[Kind, tuple[Path, ...]] = {}
         for kind, count in firsts.items():
             plan = [Planned(kind, n) for n in range(count + 1)]
-            paths[kind] = write_copies(bench.place / kind.value, originals, plan, kind.value, lambda: None)
+            name = f"{kind}{stamp}"
+            paths[kind] = write_copies(bench.place / name, originals, plan, name, lambda: None)
         for kind, those in paths.items():
             tell(f"warming up: {kind}")
             _one(bench, follower, those[-1], kind)
         paths[Kind.REUPLOAD] = paths[Kind.IMAGE]
-        for kind, count in COUNTS.items():
+        for kind, count in counts.items():
             if kind not in kinds:
                 continue
             tell(f"{kind}, one at a time")
