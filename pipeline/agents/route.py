@@ -63,7 +63,8 @@ def route_record(
         traceparent = traceparent_of(record.headers)
         decided = await heed(decided)
         follows = route(decided)
-        first = await record_decision(decided, follows, follows.task and traceparent_for(follows.task, traceparent))
+        task_trace = traceparent_for(follows.task, traceparent) if follows.task else None
+        first = await record_decision(decided, follows, task_trace)
         routed = route(first)
         if routed.task is not None:
             await publish(review_topic(routed.task.queue), first.media_id.encode(), routed.task, traceparent)
