@@ -147,6 +147,16 @@ def test_who_may_not_is_told_so(site: Site, visit: Visits) -> None:
     expect(page.locator("#next")).to_have_count(0)
 
 
+def test_a_live_page_whose_session_has_ended_goes_to_the_sign_in(site: Site, visit: Visits) -> None:
+    """By itself, and it will come back to where it was."""
+    ann = visit(site, Role.REVIEWER)
+    ann.expected = ("401",)
+    page = ann.go("/queues")
+    expect(page.locator("#live")).to_have_text("live")
+    assert site.parts.people.end_sessions("ann") == 1
+    page.wait_for_url("**/sign-in?to=%2Fqueues")
+
+
 def test_going_out_ends_the_session(site: Site, visit: Visits) -> None:
     """Signed out, the way back leads to the door."""
     ann = visit(site, Role.REVIEWER)

@@ -216,6 +216,7 @@ async def test_notes_reach_colleagues_and_sway_nobody(console: Console) -> None:
             said = {"action": action, "harm": "impersonation", "notes": f"a note of {name}"}
             done = await client.post(f"/api/v1/work/{case['lease_id']}/answer", json=said)
             assert done.status_code == 200
+            console.watch.forward(timedelta(seconds=9))
             return [f"{each['by']}: {each['words']}" for each in case["notes"]]
 
     assert await decide("ann", Role.REVIEWER, "allow") == []
