@@ -17,7 +17,7 @@ from pipeline.models.samples import sample_photographs
 from tests.integration.conftest import REPOSITORY
 
 
-def unmask(*arguments: str, home: Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+def unmask(*arguments: str, home: Path, timeout: float = 850) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "pipeline.cli", *arguments],
@@ -30,6 +30,7 @@ def unmask(*arguments: str, home: Path, timeout: float = 280) -> subprocess.Comp
     )
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_answers_everything_as_it_should(home: Path) -> None:
     """Exit status 0: every sample came to what it should, and the audit holds."""
     done = unmask("demo", home=home)

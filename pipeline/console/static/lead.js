@@ -50,10 +50,14 @@ function told() {
 async function list(more = false) {
   turn += 1;
   const mine = turn;
-  if (!more) { last = null; chosen.clear(); }
+  if (!more) { // rows that stayed would show as chosen what no longer is
+    last = null;
+    chosen.clear();
+    fill(body);
+    told();
+  }
   const tasks = await get(`/queues/${select.value}/tasks?limit=50${last ? `&after=${last}` : ""}`);
   if (mine !== turn) return; // another queue was chosen meanwhile
-  if (!more) fill(body);
   body.append(...tasks.map(row));
   if (!body.children.length) fill(body, h("tr", {}, h("td", { colspan: 7, class: "muted" }, "Nothing waits here.")));
   last = tasks.at(-1)?.task_id ?? last;
