@@ -31,16 +31,10 @@ _FLOOR = 1e-10
 _HEARD = 35.0
 """dB under the mean of each frequency at which everything is levelled out: how quiet the pauses are says how a
 recording was made and cleaned, not who speaks."""
-_LFCC = 20
-_LINEAR_BANDS = 40
 _PITCH_FRAME = 640
 _LOWEST_PITCH, _HIGHEST_PITCH = 70.0, 400.0
-_EVERY = 3
-"""Of the voiced frames, which overlap by three quarters, so many-th are looked at closely."""
 _VOICED = 0.55
 """Normalised autocorrelation at the pitch lag above which a frame counts as voiced (Boersma 1993 uses 0.45–0.6)."""
-PARTS = ((100.0, 1000.0), (1000.0, 2000.0), (2000.0, 4000.0), (4000.0, 7000.0))
-"""Hz. Vocoders differ from voices in how far up the harmonics reach and how sharp the pulses are in each part."""
 _MODULATIONS = ((0.5, 2.0), (2.0, 4.0), (4.0, 8.0), (8.0, 16.0), (16.0, 30.0), (30.0, 50.0))
 """Hz: how fast bands may swell and fade. Speech peaks at 4 Hz; smoothed spectra lack what is above 16."""
 
@@ -77,23 +71,6 @@ def _triangles(bands: int, scale: str, low: float = 0.0, high: float = SAMPLE_RA
 def log_bands(spectrum: Grid, bands: int, scale: str = "linear") -> Grid:
     """Natural logarithm of the power in `bands` triangular bands, n × bands."""
     return np.asarray(np.log(spectrum @ _triangles(bands, scale) + _FLOOR))
-
-
-@cache
-def _cosines(bands: int, count: int) -> NDArray[np.float64]:
-    k = np.arange(bands)
-    return np.asarray(np.cos(np.pi / bands * (k[:, None] + 0.5) * np.arange(count)[None, :]) * np.sqrt(2 / bands))
-
-
-def lfcc(spectrum: Grid) -> Grid:
-    """Linear-frequency cepstral coefficients, n × 20: where anti-spoofing usually starts (Sahidullah 2015)."""
-    return np.asarray(log_bands(spectrum, _LINEAR_BANDS) @ _cosines(_LINEAR_BANDS, _LFCC))
-
-
-def slopes(grid: Grid) -> Grid:
-    """Change per frame, from two frames before to two after (regression, HTK's delta)."""
-    padded = np.pad(grid, ((2, 2), (0, 0)), mode="edge")
-    return np.asarray((2 * (padded[4:] - padded[:-4]) + padded[3:-1] - padded[1:-3]) / 10)
 
 
 def band_pass(samples: Samples, low: float, high: float) -> NDArray[np.complex128]:
@@ -192,41 +169,19 @@ def voice_measures(samples: Samples, speech: NDArray[np.bool_]) -> dict[str, flo
     spectrum = spectrum + 10 ** (-_HEARD / 10) * spectrum.mean(axis=0)
     tone = pitch(samples)
     measures: dict[str, float] = {}
-    for taken in (
-        _cepstral(spectrum, speech),
-        _fine(spectrum, speech),
-        _modulation(spectrum),
-        _voicing(samples, tone, speech),
-    ):
+    for taken in (_loudness(spectrum, speech), _modulation(spectrum), _voicing(tone, speech)):
         measures.update(taken)
     return measures
 
 
-def _cepstral(spectrum: Grid, speech: NDArray[np.bool_]) -> Iterator[tuple[str, float]]:
-    """Spread of the cepstrum and of its changes: generated speech is smoother than spoken (over-smoothing)."""
-    cepstrum = lfcc(spectrum)
-    first = slopes(cepstrum)
-    second = slopes(first)
-    for name, grid in (("lfcc", cepstrum), ("slope", first), ("bend", second)):
-        spread = _log_spread(grid[speech])
-        for i, value in enumerate(spread):
-            yield f"{name}_{i:02d}", value
-
-
-def _fine(spectrum: Grid, speech: NDArray[np.bool_]) -> Iterator[tuple[str, float]]:
-    """Structure within bands that a spectrum of some 80 bands does not hold: what a vocoder has to invent."""
+def _loudness(spectrum: Grid, speech: NDArray[np.bool_]) -> Iterator[tuple[str, float]]:
+    """How far and how abruptly eight bands of a kilohertz swell and fade, and how alike neighbours do."""
     spoken = np.log(spectrum[speech] + _FLOOR)
     if len(spoken) < 8:
         spoken = np.full((8, spectrum.shape[1]), np.nan)
     for low in range(0, 8000, 1000):
         first, last = low * _FFT // SAMPLE_RATE, (low + 1000) * _FFT // SAMPLE_RATE
-        part = spoken[:, max(first, 3) : last]
-        yield f"flat_{low}", _mean(np.log(np.exp(part).mean(axis=1)) - part.mean(axis=1))
-        grain = part[:, 1:-1] - (part[:, :-2] + part[:, 2:]) / 2
-        yield f"grain_{low}", _mean(grain.std(axis=1))
-        flicker = part[1:-1] - (part[:-2] + part[2:]) / 2
-        yield f"flicker_{low}", float(np.log(flicker.std() + 1e-6))
-        level = part.mean(axis=1)
+        level = spoken[:, max(first, 3) : last].mean(axis=1)
         yield f"range_{low}", float(np.subtract(*np.percentile(level, [95, 5])))
         yield f"jump_{low}", float(np.log(np.abs(np.diff(level)).mean() + 1e-6))
     bands = log_bands(np.exp(spoken), 16)
@@ -248,8 +203,8 @@ def _modulation(spectrum: Grid) -> Iterator[tuple[str, float]]:
             yield f"swing_{part}_{low:g}", float(np.log(own[(hertz >= low) & (hertz < high)].sum() / whole + 1e-6))
 
 
-def _voicing(samples: Samples, tone: Pitch, speech: NDArray[np.bool_]) -> Iterator[tuple[str, float]]:
-    """Pitch that wavers, harmonics that reach up, pulses that are sharp: what glottal folds do by themselves."""
+def _voicing(tone: Pitch, speech: NDArray[np.bool_]) -> Iterator[tuple[str, float]]:
+    """Pitch that wavers, breaks, and is more or less clear: what glottal folds do by themselves."""
     count = min(len(tone.period), len(speech))
     voiced = tone.voiced[:count] & speech[:count]
     runs = voiced[1:] & voiced[:-1]
@@ -261,34 +216,6 @@ def _voicing(samples: Samples, tone: Pitch, speech: NDArray[np.bool_]) -> Iterat
     strength = tone.strength[:count][voiced]
     yield "strength", _mean(strength)
     yield "strength_spread", float(strength.std()) if len(strength) else float("nan")
-    rows = np.flatnonzero(voiced)[::_EVERY]
-    lag = np.round(tone.period[rows]).astype(int)
-    for i, (low, high) in enumerate(PARTS):
-        part = band_pass(samples, low, high)
-        size = np.abs(part)
-        cut = frames(np.asarray(size, np.float32), _PITCH_FRAME, HOP)[rows].astype(np.float64)
-        if not len(cut):
-            for name in ("pulse", "repeat", "repeat_spread", "peak", "lean"):
-                yield f"{name}_{i}", float("nan")
-            continue
-        cut = cut - cut.mean(axis=1, keepdims=True)
-        spread = np.maximum(cut.std(axis=1), 1e-9)
-        yield f"pulse_{i}", float(np.log(np.mean(np.square(np.square(cut / spread[:, None])))))
-        columns = np.arange(_PITCH_FRAME - 240)[None, :]
-        early = np.take_along_axis(cut, np.broadcast_to(columns, (len(cut), columns.shape[1])), axis=1)
-        late = np.take_along_axis(cut, columns + np.minimum(lag, 240)[:, None], axis=1)
-        agreement = (early * late).mean(axis=1) / np.maximum(early.std(axis=1) * late.std(axis=1), 1e-12)
-        yield f"repeat_{i}", _mean(agreement)
-        yield f"repeat_spread_{i}", float(agreement.std())
-        yield f"peak_{i}", float(np.log(np.mean(cut.max(axis=1) / spread)))
-        wave = frames(np.asarray(part.real, np.float32), _PITCH_FRAME, HOP)[rows].astype(np.float64)
-        yield f"lean_{i}", float(abs(np.mean(wave * wave * wave)) / max(float(np.mean(wave * wave)) ** 1.5, 1e-12))
-
-
-def _log_spread(grid: Grid) -> list[float]:
-    if len(grid) < 8:
-        return [float("nan")] * grid.shape[1]
-    return [float(v) for v in np.log(grid.std(axis=0) + 1e-6)]
 
 
 def _mean(values: NDArray[np.float64]) -> float:

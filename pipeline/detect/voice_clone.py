@@ -1,8 +1,7 @@
-"""Cloned and generated voices: stretches of speech, measured for what vocoders leave, weighed by a small head.
+"""Cloned and generated voices: stretches of speech, measured for how pitch and loudness move, weighed by a small head.
 
-The head learnt from speech of several generators and from copies of genuine speech that vocoders made
-(pipeline/learn/voice.py). What it is worth on generators that it has never heard, its card says
-(docs/cards/voice_clone.md): a hint, no more.
+The head learnt from speech of several generators (pipeline/learn/voice.py). What it is worth on generators that it has
+never heard, its card says (docs/cards/voice_clone.md): a hint, no more.
 """
 
 from __future__ import annotations
@@ -30,19 +29,13 @@ LEAST_SPEECH = 1.3
 _FRAMES = round(SECONDS * SAMPLE_RATE / sound.HOP)
 
 _EVEN = 0.5
-"""From here on a vocoder is likelier than not, and the note says why."""
+"""From here on a generator is likelier than not, and the note says why."""
 _WIDE = 7000.0
 """Hz. A band that ends below is told: it hides what the head listens for, and a change between stretches is a
 trace of editing."""
 TOLD = 3
 """Kinds of measure that a note names."""
 KINDS = {
-    "lfcc": "how much the spectrum varies",
-    "slope": "how fast the spectrum changes",
-    "bend": "how abruptly the spectrum changes",
-    "flat": "tone against noise within bands",
-    "grain": "fine structure of the spectrum",
-    "flicker": "restlessness of the fine structure",
     "range": "range of loudness within bands",
     "jump": "jumps of loudness within bands",
     "together": "how bands swell together",
@@ -51,10 +44,6 @@ KINDS = {
     "waver": "wavering of the pitch",
     "breaks": "breaks of the pitch",
     "strength": "clearness of the pitch",
-    "pulse": "sharpness of the voice's pulses",
-    "repeat": "likeness of one pulse to the next",
-    "peak": "height of the voice's pulses",
-    "lean": "asymmetry of the wave",
 }
 """What a reviewer is told of a measure, by the first part of its name."""
 
@@ -89,7 +78,7 @@ class VoiceClone:
         return [_probe(audio, first, spoken) for first, spoken in found]
 
     def interpret(self, probe: Probe, outputs: Tensors) -> Sequence[Score]:  # noqa: ARG002 - the tensors say where
-        """How much a stretch sounds like a vocoder, and by which kinds of measure."""
+        """How much a stretch sounds generated, and by which kinds of measure."""
         head = read_head(self.name)
         names = head.file.measures
         measures = dict(zip(names, (float(v) for v in outputs["measures"][0]), strict=True))
@@ -98,7 +87,7 @@ class VoiceClone:
         start, until, spoken, limit, silent, length = (float(v) for v in outputs["stretch"][0])
         note = f"{spoken:.1f} s of speech from {start:.1f} to {until:.1f} s"
         if value >= _EVEN:
-            note += f" sound vocoded, by {', '.join(speaking(head, measures))}"
+            note += f" sound generated, by {', '.join(speaking(head, measures))}"
         if limit < _WIDE:
             note += f"; nothing above {limit / 1000:.1f} kHz"
         if length > 0:
@@ -143,7 +132,7 @@ def measures_of(samples: sound.Samples, spoken: NDArray[np.bool_]) -> dict[str, 
 
 
 def speaking(head: Head, measures: dict[str, float]) -> list[str]:
-    """The kinds of measure that speak most for a vocoder, strongest first, in words. For a head of one layer."""
+    """The kinds of measure that speak most for a generator, strongest first, in words. For a head of one layer."""
     file = head.file
     given = np.array([measures[name] for name in file.measures])
     shifted = np.clip(np.nan_to_num((given - file.mean) / file.spread), -file.clip, file.clip)

@@ -6,8 +6,9 @@ genuine recording of `origin` that the vocoder `maker` took apart and put togeth
 leaves it out too. What is of the split `dev` is judged and never learnt from. Genuine and fake alike go through rooms,
 noise, gates, band limits and codecs, so that a head cannot tell them by their history.
 
-Copies that training makes itself (pipeline/learn/revoice.py) teach the head only where the manifest has no generated
-speech: beside speech of several generators they made it worse on those that it had not heard
+Copies of genuine speech, the manifest's and those that training makes itself (pipeline/learn/revoice.py), are judged,
+and teach the head only where the manifest has no generated speech: they keep the speaker's own tune and rhythm, by
+which the head goes, and beside speech of several generators they made it worse on those that it had not heard
 (docs/cards/voice_clone.md).
 """
 
@@ -49,8 +50,8 @@ COPIES = 2
 """Vocoded copies of each genuine stretch, each made in a way of its own."""
 SHRINKAGE = 0.5
 """How far the covariance is drawn towards its diagonal: of .05, .1, .2, .5 and .9 the best on generators left out."""
-GENERATED, RESYNTHESISED, COPIED = 2.0, 0.6, 2.0
-"""What each kind of fake counts together, per genuine stretch; the third stands alone where nothing else is known."""
+FAKE = 2.0
+"""What all fakes count together, per genuine stretch."""
 DEV = "dev"
 CLIP = 3.0
 """Standard deviations beyond which a measure counts no more: strange channels must not shout."""
@@ -318,22 +319,21 @@ def _per_file(name: str, table: Table, held: Vector, rows: Labels, seed: int) ->
 
 
 def _spare(table: Table, rows: Labels) -> Labels:
-    """What is left aside among these: training's own copies, where speech that was generated is at hand."""
-    return np.asarray(table.copied & bool((table.generated & rows).any()))
+    """What is left aside among these: copies of genuine speech, where speech that was generated is at hand."""
+    return np.asarray((table.copied | table.resynthesised) & bool((table.generated & rows).any()))
 
 
 def _line(table: Table, rows: Labels) -> Line:
-    """Rows are repeated, or thinned out, until each kind of fake counts what it shall, and within a kind each maker by
-    the root of its number: many files of one generator must not drown the others."""
+    """Fakes are repeated, or thinned out, until they count what they shall, and each maker by the root of its number:
+    many files of one generator must not drown the others."""
     rows = rows & ~_spare(table, rows)
     chosen = [np.flatnonzero(rows & ~table.fake)]
     genuine = len(chosen[0])
-    for kind, share in ((table.generated, GENERATED), (table.resynthesised, RESYNTHESISED), (table.copied, COPIED)):
-        names = np.char.add(np.where(table.generated, table.sources, ""), table.makers)
-        groups = [np.flatnonzero(rows & kind & (names == name)) for name in sorted(set(names[rows & kind]))]
-        roots = np.sqrt([len(group) for group in groups])
-        for group, root in zip(groups, roots, strict=True):
-            chosen.append(np.resize(group, max(1, round(genuine * share * root / roots.sum()))))
+    names = np.char.add(np.where(table.generated, table.sources, ""), table.makers)
+    groups = [np.flatnonzero(rows & table.fake & (names == name)) for name in sorted(set(names[rows & table.fake]))]
+    roots = np.sqrt([len(group) for group in groups])
+    for group, root in zip(groups, roots, strict=True):
+        chosen.append(np.resize(group, max(1, round(genuine * FAKE * root / roots.sum()))))
     every = np.concatenate(chosen)
     return fit_lda(_scaled(table)[every], table.fake[every], SHRINKAGE)
 

@@ -90,13 +90,13 @@ def test_every_kind_of_measure_has_words():
     assert set(subject.read_head("voice_clone").file.measures) <= set(names)
 
 
-def test_the_kinds_that_speak_for_a_vocoder_are_told_strongest_first():
+def test_the_kinds_that_speak_for_generated_speech_are_told_strongest_first():
     """What speaks against one, or not at all, is left out."""
-    names = ("lfcc_00", "lfcc_01", "waver", "swing_0_4")
+    names = ("jump_0", "jump_1000", "waver", "swing_0_4")
     weight = Layer(((1.0, 1.0, 3.0, -1.0),), (0.0,))
     head = Head(HeadFile("x", names, (0.0,) * 4, (1.0,) * 4, (weight,), {}), "")
-    measures = {"lfcc_00": 1.0, "lfcc_01": 0.5, "waver": 1.0, "swing_0_4": 2.0}
-    assert speaking(head, measures) == ["wavering of the pitch", "how much the spectrum varies"]
+    measures = {"jump_0": 1.0, "jump_1000": 0.5, "waver": 1.0, "swing_0_4": 2.0}
+    assert speaking(head, measures) == ["wavering of the pitch", "jumps of loudness within bands"]
 
 
 def test_its_version_changes_with_the_head(monkeypatch):

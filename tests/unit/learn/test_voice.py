@@ -122,10 +122,11 @@ def test_no_source_counts_for_more_than_the_limit():
     assert found == subject.chosen(recordings[::-1], 4, seed=1)
 
 
-def table(shift: float = 2.0, *, generated: bool = True, copies: float = 0.0, split: str = "train") -> Table:
+def table(shift: float = 2.0, *, generated: str = "c", copies: float = 0.0, split: str = "train") -> Table:
     """Two measures, the first higher in fakes, of three sources with levels of their own in the second.
 
-    Source c has generated speech, and a vocoder made copies of a, of this split, the second measure moved by `copies`.
+    Sources in `generated` have generated speech, and a vocoder made copies of a, of this split, the second measure
+    moved by `copies`.
     """
     rng = np.random.default_rng(0)
     heard = []
@@ -136,14 +137,14 @@ def table(shift: float = 2.0, *, generated: bool = True, copies: float = 0.0, sp
             ("coded", True, ""),
             ("coded", True, "world"),
         ):
-            if fake and (source != ("a" if maker else "c") or not generated):
+            if fake and (source not in generated if not maker else source != "a"):
                 continue
             for i in range(30):
                 moved = np.array([shift * (fake or way != "coded"), s + copies * bool(maker)])
                 row = rng.normal(size=2) + moved
                 told = Recording(f"{source}{fake}{maker}{i // 2}", fake, source, split if maker else "train", maker)
                 heard.append(Heard(told, way, row))
-    return Table.of(("lfcc_00", "lfcc_01"), heard)
+    return Table.of(("jump_0", "jump_1000"), heard)
 
 
 def test_sources_are_judged_by_heads_that_did_not_hear_them():
@@ -167,19 +168,18 @@ def test_a_file_counts_once():
 
 
 def test_copies_teach_only_where_nothing_was_generated(monkeypatch):
-    """Training's own copies are left aside beside generated speech, and are all there is without it."""
+    """Training's own and the manifest's are left aside beside generated speech, and are all there is without it."""
     learnt = []
     fit = subject.fit_lda
 
     def watched(features: np.ndarray, fake: np.ndarray, shrinkage: float) -> object:
-        learnt.append((int((~fake).sum()), int(fake.sum())))
+        learnt.append((int((~fake).sum()), int(fake.sum()), len(np.unique(features[fake], axis=0))))
         return fit(features, fake, shrinkage)
 
     monkeypatch.setattr(subject, "fit_lda", watched)
-    for rows in (table(), table(generated=False)):
+    for rows, distinct in ((table(), 30), (table(generated=""), 90 + 30)):
         subject.fit(rows, subject.left_out(rows, seed=0)[1], {})
-    assert (90, 180 + 54) in learnt
-    assert learnt[-1] == (90, 180)
+        assert learnt[-1] == (90, 180, distinct)
 
 
 def test_development_speech_is_judged_and_not_learnt_from():
@@ -196,7 +196,7 @@ def test_development_speech_is_judged_and_not_learnt_from():
 
 def test_a_head_that_does_not_generalise_is_not_sure_of_itself():
     """Calibrated on left-out sources, a difference of chance gives probabilities near a half."""
-    rows = table(shift=0.0)
+    rows = table(shift=0.0, generated="abc")
     _, held = subject.left_out(rows, seed=0)
     head = subject.fit(rows, held, {})
     (weight,) = head.layers[0].weight
@@ -212,7 +212,7 @@ def test_a_head_is_trained_written_and_read(tmp_path, monkeypatch):
         rng = np.random.default_rng(len(listened))
         ways = ["coded"] if recording.fake else ["coded", "coarse"]
         return [
-            (way, {"lfcc_00": rng.normal() + 3 * (recording.fake or way != "coded"), "waver": float("nan")})
+            (way, {"jump_0": rng.normal() + 3 * (recording.fake or way != "coded"), "waver": float("nan")})
             for way in ways
             for _ in range(8)
         ]
