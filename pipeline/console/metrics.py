@@ -27,8 +27,8 @@ from pipeline.review.port import Answer, Answered, Held, Stands
 
 logger = log.get(__name__)
 
-EVERY_SECONDS = 5.0
-"""How often the ledger is read."""
+EVERY_SECONDS = 15.0
+"""How often the ledger is read, about as often as metrics are asked for: every open task is looked at."""
 HORIZONS = {"now": timedelta(0), "15m": timedelta(minutes=15), "1h": timedelta(hours=1), "4h": timedelta(hours=4)}
 """How far breaches are forecast: what has to be started until then."""
 APPEAL_RESULTS = ("upheld", "overturned", "stricter")

@@ -29,7 +29,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from pipeline.console.metrics import ConsoleMetrics, keep
-from pipeline.console.run import open_parts
+from pipeline.console.run import be_prompt, open_parts
 from pipeline.console.server import console
 from pipeline.errors import Stage
 from pipeline.events.codec import encode
@@ -211,7 +211,7 @@ def _console(url: str) -> Iterator[str]:
     (port,) = free_ports(1)
     with TemporaryDirectory(prefix="unmask-desk-") as home:
         command = [sys.executable, "-m", "tests.benchmarks.desk", "--serve", url, str(port), home]
-        process = subprocess.Popen(command, cwd=_REPOSITORY)
+        process = subprocess.Popen(command, cwd=_REPOSITORY, stdout=sys.stderr)  # ours is for what was measured
         try:
             address = f"http://127.0.0.1:{port}"
             end = time.monotonic() + 60
@@ -237,6 +237,7 @@ async def _serve(url: str, port: str, home: str) -> None:
         async with open_parts(settings, ledger, lambda: policy, metrics) as parts:
             config = uvicorn.Config(console(parts), port=int(port), log_config=None, timeout_graceful_shutdown=1)
             stop, queues = asyncio.Event(), list(policy.queues)
+            be_prompt()
             # What a console does beside: gathers near copies, reads its metrics, publishes.
             async with asyncio.TaskGroup() as beside:
                 beside.create_task(gather(parts.work, parts.clock, stop))
