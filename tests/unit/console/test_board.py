@@ -43,3 +43,24 @@ async def test_who_asks_meanwhile_waits() -> None:
     board = Board(60.0)
     await asyncio.gather(*(board.views(compute) for _ in range(10)))
     assert len(made) == 1
+
+
+async def test_what_takes_long_is_computed_less_often() -> None:
+    """A tenth of a second of computing is followed by three of rest, an hour of it by ten."""
+    now, took, made = [0.0], [0.1], []
+
+    def compute() -> dict[str, QueueView]:
+        made.append(round(now[0], 1))
+        now[0] += took[0]
+        return {}
+
+    board = Board(2.0, clock=lambda: now[0])
+    await board.views(compute)
+    for now[0] in (2.9, 3.0, 3.2):
+        await board.views(compute)
+    took[0] = 3600.0
+    now[0] = 7.0
+    await board.views(compute)
+    for now[0] in (3616.0, 3617.0):
+        await board.views(compute)
+    assert made == [0.0, 3.2, 7.0, 3617.0]
