@@ -26,7 +26,7 @@ from pipeline.agents.answer import answer_record, closing
 from pipeline.agents.burial import bury_record
 from pipeline.agents.delivery import DeliveryPolicy, Drain
 from pipeline.agents.lag import LagWatch, bounds
-from pipeline.agents.probes import probes, serving
+from pipeline.agents.probes import checking, probes, serving
 from pipeline.agents.publish import Send, publisher, waited_for
 from pipeline.agents.route import route_record
 from pipeline.agents.screen import bury_upload, screen_record
@@ -43,7 +43,7 @@ from pipeline.detect.known_content import HASHES
 from pipeline.detect.port import Closer, Findings, Infer, ModelSpec, Tensors
 from pipeline.detect.registry import load as load_registry
 from pipeline.detect.triton import Triton
-from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient, UnmaskError
+from pipeline.errors import ConfigError, Permanent, Reason, Stage, Transient
 from pipeline.events import (
     MediaDecided,
     MediaEnforced,
@@ -90,7 +90,6 @@ _LAG_PATIENCE = 10.0
 """How long the broker may take to say where its partitions end."""
 _LAG_KNOWN_SECONDS = 60.0
 """How long its last answer counts. What nobody knows any more is not told: an alert is on its absence."""
-"""How long a worker that stops may take to send the spans that wait."""
 _JUDGING_SHARE = 0.8
 """The part of an item's deadline that judging may use; the rest is for writing the result."""
 
@@ -403,20 +402,13 @@ def _wire(
             screening(settings, policies.policy, metrics, known, banks, traced)
         )
 
-        async def ledger_trouble() -> str | None:
-            try:
-                await asyncio.to_thread(ledger.check)
-            except UnmaskError as error:
-                return str(error)
-            return None
-
         async def triton_trouble() -> str | None:
             return None if await triton.server_ready() else f"no answer from {settings.triton_url}"
 
         async def kafka_trouble() -> str | None:
             return None if _held(app) else "no partitions assigned yet"
 
-        checks = {"kafka": kafka_trouble, "triton": triton_trouble, "ledger": ledger_trouble}
+        checks = {"kafka": kafka_trouble, "triton": triton_trouble, "ledger": checking(ledger.check)}
         application = probes(prometheus, progress, settings.stall_seconds, checks)
         await parts.enter_async_context(serving(application, settings.http_host, settings.http_port))
         lag = asyncio.create_task(_watch_lag(app, metrics, behind))

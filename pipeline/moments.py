@@ -28,3 +28,8 @@ def length(text: str) -> timedelta:
 def utc(value: datetime | None) -> datetime | None:
     """A time from the command line, as UTC when it names no zone."""
     return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+def age(since: datetime | None, now: datetime) -> float:
+    """Seconds from then until now; 0 where nothing began, or a clock is behind."""
+    return max(0.0, (now - since).total_seconds()) if since else 0.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -15,15 +15,16 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from pipeline import log
-from pipeline.agents.probes import probes, serving
+from pipeline.agents.probes import checking, probes, serving
 from pipeline.agents.watch import Progress
-from pipeline.errors import Reason, Stage, Transient, UnmaskError
+from pipeline.errors import Reason, Stage, Transient
 from pipeline.kafka import client_config
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.open_work import OpenWork
 from pipeline.ledger.turns import Turns
 from pipeline.ledger.work import Work
 from pipeline.metrics import OutboxMetrics, count_spans
+from pipeline.moments import age
 from pipeline.pause import pause
 from pipeline.review.relay import DELIVERY_SECONDS, Turn, relay
 from pipeline.settings import Settings
@@ -108,17 +109,7 @@ async def run(settings: Settings) -> None:
         count_spans(registry, traced)
         relaying = Relay(settings, ledger, metrics, traced)
 
-        async def ledger_trouble() -> str | None:
-            try:
-                await asyncio.to_thread(ledger.check)
-            except UnmaskError as error:
-                return str(error)
-            return None
-
-        checks: dict[str, Callable[[], Awaitable[str | None]]] = {
-            "kafka": relaying.kafka_trouble,
-            "ledger": ledger_trouble,
-        }
+        checks = {"kafka": relaying.kafka_trouble, "ledger": checking(ledger.check)}
         application = probes(registry, progress, settings.stall_seconds, checks)
         progress.move(+1)  # a relay always has something under way: its next round
         async with serving(application, settings.http_host, settings.http_port), asyncio.TaskGroup() as running:
@@ -136,7 +127,7 @@ async def _count(metrics: OutboxMetrics, work: OpenWork, stop: asyncio.Event) ->
         now = _now()
         try:
             found = await asyncio.to_thread(work.outbox, now)
-            metrics.show(found.waiting, found.due, found.age(now))
+            metrics.show(found.waiting, found.due, age(found.oldest, now))
         except Transient as trouble:
             logger.warning("the outbox cannot be counted", detail=trouble.detail)
         await pause(stop, EVERY_SECONDS)

@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from pipeline.trace import ENDPOINTS
+
+
+def untold(environment: pytest.MonkeyPatch) -> None:
+    """Where the tests run, nobody has said anything of tracing."""
+    for name in (*ENDPOINTS, "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME"):
+        environment.delenv(name, raising=False)
+    environment.setenv("NO_PROXY", "127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -14,9 +15,23 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from pipeline.agents.watch import Progress
+from pipeline.errors import UnmaskError
 
 Check = Callable[[], Awaitable[str | None]]
 """None when the dependency is there, else a sentence that says what is wrong."""
+
+
+def checking(check: Callable[[], None]) -> Check:
+    """The same, of one that blocks, and raises UnmaskError when something is wrong."""
+
+    async def trouble() -> str | None:
+        try:
+            await asyncio.to_thread(check)
+        except UnmaskError as error:
+            return str(error)
+        return None
+
+    return trouble
 
 
 def probes(

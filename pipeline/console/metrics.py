@@ -21,6 +21,7 @@ from pipeline.errors import Transient
 from pipeline.events.values import RequestKind
 from pipeline.ledger.open_work import Leases, OpenWork, OutboxNumbers, QueueNumbers, Records
 from pipeline.metrics import ANSWERS, WAIT_SECONDS, OutboxMetrics
+from pipeline.moments import age
 from pipeline.pause import pause
 from pipeline.review.desk import Desk
 from pipeline.review.port import Answer, Answered, Held, Stands
@@ -110,16 +111,16 @@ class ConsoleMetrics:
             self.leased.labels(queue).set(numbers.leased)
             self.held.labels(queue).set(numbers.held)
             self.overdue.labels(queue).set(numbers.overdue)
-            self.oldest.labels(queue).set(_age(numbers.oldest, now))
+            self.oldest.labels(queue).set(age(numbers.oldest, now))
             for within, count in zip(HORIZONS, numbers.urgent, strict=True):
                 self.due.labels(queue, within).set(count)
             if numbers.slack is not None:
                 self.slack.labels(queue).set(numbers.slack)
         self._leases(leases, now)
-        self.outbox.show(outbox.waiting, outbox.due, outbox.age(now))
+        self.outbox.show(outbox.waiting, outbox.due, age(outbox.oldest, now))
         self.entries.set(records.entries)
         self.statements.set(records.statements)
-        self.statements_age.set(_age(records.oldest, now))
+        self.statements_age.set(age(records.oldest, now))
         self.read.set(now.timestamp())
 
     def _leases(self, leases: Leases, now: datetime) -> None:
@@ -138,15 +139,11 @@ class ConsoleMetrics:
             if task.task_id not in swept:
                 continue
             self.answers.labels(task.queue, answer.action.value, done.stands.value).inc()
-            self.decision.labels(task.queue).observe(max(0.0, (now - task.requested_at).total_seconds()))
+            self.decision.labels(task.queue).observe(age(task.requested_at, now))
             if done.stands is Stands.SETTLED and task.request and task.request.kind is RequestKind.APPEAL:
                 milder = task.provisional.strength - answer.action.strength
                 result = "overturned" if milder > 0 else "stricter" if milder < 0 else "upheld"
                 self.appeals.labels(result).inc()
-
-
-def _age(since: datetime | None, now: datetime) -> float:
-    return max(0.0, (now - since).total_seconds()) if since else 0.0
 
 
 @dataclass(frozen=True, slots=True)

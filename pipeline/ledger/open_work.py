@@ -52,10 +52,6 @@ class OutboxNumbers:
     due: int
     oldest: datetime | None
 
-    def age(self, now: datetime) -> float:
-        """Seconds that the first has waited; 0: none waits."""
-        return max(0.0, (now - self.oldest).total_seconds()) if self.oldest else 0.0
-
 
 @dataclass(frozen=True, slots=True)
 class Records:

@@ -34,7 +34,7 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from pipeline.demo.media import rendered, write_jpeg
-from pipeline.events import MediaUploaded, ReviewDecided, SubjectRequested
+from pipeline.events import MediaUploaded, ReviewDecided, ReviewRequested, SubjectRequested
 from pipeline.events.codec import encode
 from pipeline.events.values import Action, Family, RequestKind
 from pipeline.ledger.ledger import Ledger
@@ -221,6 +221,20 @@ class Site:
             return json.load(answer) if answer.status == 200 else None
 
 
+def _allowed(task: ReviewRequested, *denied: Family) -> ReviewDecided:
+    """An answer by a tool of the platform's own."""
+    return ReviewDecided(
+        review_id=uuid4(),
+        task_id=task.task_id,
+        media_id=task.media_id,
+        round=task.round,
+        action=Action.ALLOW,
+        decided_at=datetime.now(UTC),
+        reviewer_id="tool",
+        denied=denied,
+    )
+
+
 # --- faults: what is broken before `yield` is mended after it --------------------------------------------------------
 
 
@@ -271,15 +285,7 @@ def database_away(site: Site) -> Iterator[None]:
     site.appeals(1)
     (task, *_) = site.ledger.open_tasks("appeals")
     site.database.go()
-    review = ReviewDecided(
-        review_id=uuid4(),
-        task_id=task.task_id,
-        media_id=task.media_id,
-        round=task.round,
-        action=Action.ALLOW,
-        decided_at=datetime.now(UTC),
-        reviewer_id="tool",
-    )
+    review = _allowed(task)
     asked = SubjectRequested(
         request_id=f"meanwhile-{uuid4()}",
         kind=RequestKind.APPEAL,
@@ -450,17 +456,7 @@ def statements_wait(site: Site) -> Iterator[None]:
 def people_disagree(site: Site) -> Iterator[None]:
     """Of sixty cases people rule out every face swap, and confirm none. Only time ends that."""
     for task in site.ledger.open_tasks("appeals", limit=60):
-        review = ReviewDecided(
-            review_id=uuid4(),
-            task_id=task.task_id,
-            media_id=task.media_id,
-            round=task.round,
-            action=Action.ALLOW,
-            decided_at=datetime.now(UTC),
-            reviewer_id="tool",
-            denied=(Family.FACE_SWAP,),
-        )
-        send(site.config, [(REVIEW_DECIDED, task.media_id, review)])
+        send(site.config, [(REVIEW_DECIDED, task.media_id, _allowed(task, Family.FACE_SWAP))])
     yield
 
 

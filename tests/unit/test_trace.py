@@ -16,8 +16,8 @@ from pipeline.agents.watch import AgentWatch, Progress
 from pipeline.errors import Permanent, Reason, Stage, Transient
 from pipeline.events.cloudevents import child_traceparent
 from pipeline.metrics import Metrics
-from pipeline.trace import ENDPOINTS, OFF, Tracing, tracing
-from tests.otlp import Collector, collector
+from pipeline.trace import OFF, Tracing, tracing
+from tests.otlp import Collector, collector, untold
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -27,9 +27,7 @@ PATIENCE = 30.0
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*ENDPOINTS, "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    untold(monkeypatch)
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from pipeline.review.people import Role
 from pipeline.review.port import Answer
 from pipeline.review.relay import headers_of, relay_once
 from pipeline.topology import DECIDED, ENFORCED, REVIEW_DECIDED, review_topic
-from pipeline.trace import ENDPOINTS, OFF, tracing
+from pipeline.trace import OFF, tracing
 from tests.console import Console, make_console
-from tests.otlp import Collector, collector
+from tests.otlp import Collector, collector, untold
 from tests.records import NOON, decided
 from tests.work_promises import GRACE, LEASE, wait
 
@@ -38,9 +38,7 @@ PATIENCE = 30.0
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*ENDPOINTS, "OTEL_SDK_DISABLED", "OTEL_TRACES_SAMPLER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    untold(monkeypatch)
 
 
 @pytest.fixture
