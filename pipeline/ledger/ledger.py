@@ -823,7 +823,8 @@ def _engine(url: URL) -> Engine:
     patience = {
         "connect_timeout": "5",
         "tcp_user_timeout": "10000",
-        "options": f"-c statement_timeout={BUSY_SECONDS}s",
+        # One core for a query: whoever counts a hundred thousand tasks must not keep all of them from who claims one.
+        "options": f"-c statement_timeout={BUSY_SECONDS}s -c max_parallel_workers_per_gather=0",
         "application_name": "unmask",
     }
     url = url.update_query_dict({**patience, **url.query})
