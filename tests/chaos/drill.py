@@ -314,7 +314,8 @@ def broker_away(site: Site) -> Iterator[None]:
 def topic_missing(site: Site) -> Iterator[None]:
     """The topic of a queue is deleted, and tasks for it come."""
     gone = review_topic("unreadable")
-    (deleted,) = AdminClient(site.config).delete_topics([gone]).values()
+    admin = AdminClient(site.config)  # held: what was asked of it ends with it
+    (deleted,) = admin.delete_topics([gone]).values()
     deleted.result(30)
     with _meanwhile(_broken_uploads(site), 5.0):
         yield
