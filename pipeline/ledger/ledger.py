@@ -828,7 +828,8 @@ def _engine(url: URL) -> Engine:
         "application_name": "unmask",
     }
     url = url.update_query_dict({**patience, **url.query})
-    return create_engine(url, pool_size=CONNECTIONS, pool_timeout=BUSY_SECONDS)
+    # The connection that was used last: it has its statements prepared and planned, which takes longer than running them.
+    return create_engine(url, pool_size=CONNECTIONS, pool_timeout=BUSY_SECONDS, pool_use_lifo=True)
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
