@@ -526,17 +526,14 @@ def _case(parts: Parts, person: Person, held: Held | None) -> Response:
 def _shown(parts: Parts, person: Person, held: Held | None, of: tuple[ReviewRequested, ...]) -> CaseView:
     """Blocking."""
     first_task = of[0]
-    upload = first_task.upload
     decided = parts.ledger.decision(first_task.media_id, first_task.round)
-    past = parts.work.history(first_task.media_id, first_task.sha256)
+    past, elsewhere, notes = parts.work.background(first_task, _reads_notes_up_to(person, first_task, held))
     if held is not None:
         # What became of a golden task is not told to who is asked about it.
         past = tuple(each for each in past if not _answers(each, first_task))
-    notes = parts.work.notes(first_task.media_id, _reads_notes_up_to(person, first_task, held))
-    others = parts.work.of_uploader(upload.uploader_id, first_task.media_id) if upload.uploader_id else ()
     hidden = keeps_scores_back(parts, person, first_task, held)
     urls = media_urls(parts, person, first_task)
-    return case_view(held, of, decided, past, others, parts.policy(), urls, notes=notes, hidden=hidden)
+    return case_view(held, of, decided, past, elsewhere, parts.policy(), urls, notes=notes, hidden=hidden)
 
 
 def _reads_notes_up_to(person: Person, task: ReviewRequested, held: Held | None) -> int:

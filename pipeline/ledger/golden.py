@@ -9,12 +9,12 @@ from uuid import UUID, uuid4
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from pipeline.errors import Stage
 from pipeline.events import ReviewRequested
 from pipeline.events.values import Action
-from pipeline.ledger.entries import append
+from pipeline.ledger.entries import Note, append
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.port import TaskState
 from pipeline.ledger.tables import tasks
@@ -32,18 +32,19 @@ class Golden:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def add(self, task_id: UUID, action: Action, by: str, now: datetime) -> None:
-        """From now on this decided task is used to measure. Raises Refused for one that is not decided."""
+    def add(self, task_id: UUID, action: Action, by: str, now: datetime, note: Note | None = None) -> None:
+        """From now on this decided task is used to measure; one that is golden, or was, gets another right answer.
+        Raises Refused for one that is not decided. `note`: for the audit log."""
         with self._ledger.writing(Stage.SETTLE) as connection:
             query = select(tasks.c.queue, tasks.c.state).where(tasks.c.task_id == task_id)
             row = connection.execute(query).first()
             if row is None or row.state == TaskState.OPEN:
                 raise Refused("Only a decided task can be golden.")
-            if connection.execute(select(_g.task_id).where(_g.task_id == task_id)).first() is not None:
-                connection.execute(update(golden).where(_g.task_id == task_id).values(action=action.value))
-                return
-            row_ = {"task_id": task_id, "queue": row.queue, "action": action.value, "added_by": by, "added_at": now}
-            connection.execute(insert(golden), row_)
+            said = {"queue": row.queue, "action": action.value, "added_by": by, "added_at": now, "retired_at": None}
+            new = self._ledger.inserting(golden).values(said | {"task_id": task_id})
+            connection.execute(new.on_conflict_do_update(index_elements=["task_id"], set_=said))
+            if note is not None:
+                append(connection, note)
 
     def due(self, reviewer: str, shares: dict[str, float]) -> tuple[str, ...]:
         """The queues in which this person has seen fewer golden tasks than the share of their answers asks for."""
@@ -74,7 +75,7 @@ class Golden:
             decided = select(looks.c.task_id).where(looks.c.task_id == _g.task_id, looks.c.reviewer_id == reviewer)
             query = (
                 select(_g.task_id)
-                .where(_g.queue.in_(tuple(queues)), ~seen.exists(), ~decided.exists())
+                .where(_g.queue.in_(tuple(queues)), _g.retired_at.is_(None), ~seen.exists(), ~decided.exists())
                 .order_by(_g.added_at, _g.task_id)
                 .limit(1)
             )
@@ -90,14 +91,8 @@ class Golden:
 
     def holding(self, reviewer: str, now: datetime) -> Held | None:
         """The golden task that this person holds, as if it had come in just now: one that is long overdue is none."""
-        query = (
-            select(_l.lease_id, _l.leased_at, _l.leased_until, _l.first_action, tasks.c.event)
-            .select_from(golden_looks.join(tasks, _l.task_id == tasks.c.task_id))
-            .where(_l.reviewer_id == reviewer, _l.action.is_(None), _l.leased_until > now)
-            .limit(1)
-        )
         with self._ledger.reading(Stage.SETTLE) as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_HOLDING, {"who": reviewer, "now": now}).first()
         if row is None:
             return None
         first = Action(row.first_action) if row.first_action else None
@@ -161,12 +156,29 @@ class Golden:
                 for row in connection.execute(query)
             )
 
+    def retire(self, task_id: UUID, now: datetime, note: Note) -> bool:
+        """Whether it was golden: nobody gets it any more, and what was answered still counts. `note`: for the audit
+        log."""
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            mine = (_g.task_id == task_id, _g.retired_at.is_(None))
+            if not connection.execute(update(golden).where(*mine).values(retired_at=now)).rowcount:
+                return False
+            append(connection, note)
+            return True
+
     def _set(self, reviewer: str, lease_id: UUID, now: datetime, values: dict[str, object]) -> bool:
         with self._ledger.writing(Stage.SETTLE) as connection:
             mine = (_l.lease_id == lease_id, _l.reviewer_id == reviewer, _l.leased_until > now, _l.action.is_(None))
             return bool(connection.execute(update(golden_looks).where(*mine).values(values)).rowcount)
 
 
+_HOLDING = (
+    select(_l.lease_id, _l.leased_at, _l.leased_until, _l.first_action, tasks.c.event)
+    .select_from(golden_looks.join(tasks, _l.task_id == tasks.c.task_id))
+    .where(_l.reviewer_id == bindparam("who"), _l.action.is_(None), _l.leased_until > bindparam("now"))
+    .limit(1)
+)
+"""Made once, as it is asked before each case: to make it takes as long as to answer it."""
 _TASK_OF = select(tasks.c.task_id, tasks.c.media_id).select_from(
     golden_looks.join(tasks, _l.task_id == tasks.c.task_id)
 )

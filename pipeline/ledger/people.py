@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from pipeline.errors import Stage
+from pipeline.ledger.entries import Note, append
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.work_tables import accounts, exposures, preferences, sessions
 from pipeline.review.people import Person, Role
@@ -38,7 +40,7 @@ class People:
         query = select(accounts).where(a.person_id == person_id, a.disabled_at.is_(None))
         with self._ledger.reading(Stage.SETTLE) as connection:
             row = connection.execute(query).mappings().first()
-        return None if row is None else (_person(row), row["password"], bool(row["one_time"]))
+        return None if row is None else (person_of(row), row["password"], bool(row["one_time"]))
 
     def set_password(self, person_id: str, password_hash: str) -> None:
         """From now on this one, as often as wanted; every session ends."""
@@ -46,6 +48,20 @@ class People:
             values = {"password": password_hash, "one_time": 0}
             connection.execute(update(accounts).where(accounts.c.person_id == person_id).values(values))
             connection.execute(delete(sessions).where(sessions.c.person_id == person_id))
+
+    def change_account(
+        self, person_id: str, roles: frozenset[Role], queues: frozenset[str], *, disabled_at: datetime | None, note: Note
+    ) -> int | None:
+        """What somebody may from now on, and since when they cannot sign in (None: they can). Their sessions end: one
+        that a one-time password opened must not gain a role. How many did; None where there is no such account.
+        `note`: for the audit log."""
+        said = {"roles": _joined(roles), "queues": _joined(queues), "disabled_at": disabled_at}
+        with self._ledger.writing(Stage.SETTLE) as connection:
+            if not connection.execute(update(accounts).where(accounts.c.person_id == person_id).values(said)).rowcount:
+                return None
+            ended = connection.execute(delete(sessions).where(sessions.c.person_id == person_id)).rowcount
+            append(connection, note)
+            return ended
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -60,11 +76,9 @@ class People:
 
     def session(self, secret: str, now: datetime) -> Person | None:
         """Whose session it is; None when it has ended or never was."""
-        s = sessions.c
-        query = select(sessions).where(s.session == _digest(secret), s.expires_at > now)
         with self._ledger.reading(Stage.SETTLE) as connection:
-            row = connection.execute(query).mappings().first()
-        return None if row is None else _person(row)
+            row = connection.execute(_SESSION, {"digest": _digest(secret), "now": now}).mappings().first()
+        return None if row is None else person_of(row)
 
     def session_until(self, secret: str) -> datetime | None:
         """When it ends."""
@@ -77,10 +91,13 @@ class People:
         with self._ledger.writing(Stage.SETTLE) as connection:
             connection.execute(delete(sessions).where(sessions.c.session == _digest(secret)))
 
-    def end_sessions(self, person_id: str) -> int:
-        """Sign a person out everywhere, or take a tool's tokens away; how many ended."""
+    def end_sessions(self, person_id: str, note: Note | None = None) -> int:
+        """Sign a person out everywhere, or take a tool's tokens away; how many ended. `note`: for the audit log."""
         with self._ledger.writing(Stage.SETTLE) as connection:
-            return connection.execute(delete(sessions).where(sessions.c.person_id == person_id)).rowcount
+            ended = connection.execute(delete(sessions).where(sessions.c.person_id == person_id)).rowcount
+            if note is not None:
+                append(connection, note)
+            return ended
 
     # --- how things are shown, and what was seen --------------------------------------------------------------------
 
@@ -118,16 +135,24 @@ class People:
             return tuple((row[0], row[1], float(row[2])) for row in connection.execute(query))
 
 
+_SESSION = select(sessions).where(sessions.c.session == bindparam("digest"), sessions.c.expires_at > bindparam("now"))
+"""Made once, as it is asked with each request."""
+
+
 def _digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
 def _person_row(person: Person) -> dict[str, object]:
-    roles = ",".join(sorted(role.value for role in person.roles))
-    return {"name": person.name, "roles": roles, "queues": ",".join(sorted(person.queues))}
+    return {"name": person.name, "roles": _joined(person.roles), "queues": _joined(person.queues)}
 
 
-def _person(row: object) -> Person:
+def _joined(names: Iterable[str]) -> str:
+    return ",".join(sorted(names))
+
+
+def person_of(row: object) -> Person:
+    """Whose account or session this row is."""
     fields = dict(row)  # type: ignore[call-overload]
     return Person(
         id=fields["person_id"],

@@ -43,7 +43,7 @@ from pipeline.ledger.tables import decisions, hashes, outcomes, reviews, tasks, 
 from pipeline.ledger.work_tables import audit_log, audit_words, looks, outbox, skips, work
 from pipeline.review.chain import Entry
 from pipeline.review.gather import Waiting
-from pipeline.review.port import Answer, Answered, Given, Held, Looked, QueueState, Refused, Stands, stands
+from pipeline.review.port import Answer, Answered, Background, Given, Held, Looked, QueueState, Refused, Stands, stands
 from pipeline.topology import REVIEW_DECIDED
 
 _CLOCKS = timedelta(seconds=2)
@@ -283,7 +283,7 @@ class Work:
             asks = {"who": reviewer, "now": now}
             free = _locked(_CLAIMABLE[True].where(_t.task_id.in_(tuple(task_ids))))
             found = list(connection.execute(free, asks).scalars())
-            ids = self._still_free(connection, asks, found, lead=True)
+            ids = [this.task_id for this in self._still_free(connection, asks, found, lead=True)]
             if not ids:
                 raise Refused("None of them can be decided now: somebody holds them, or they are decided.")
             self._take(connection, reviewer, ids, now, timedelta(minutes=1))
@@ -301,8 +301,8 @@ class Work:
         verb: str,
     ) -> Answered:
         answer_id = uuid4()
-        lease = connection.execute(select(_w.leased_at, _w.first_action).where(_w.task_id == ids[0])).one()
-        rows = connection.execute(select(_t.event, _t.queue).where(_t.task_id.in_(ids)).order_by(*_ORDER)).all()
+        lease = connection.execute(_LEASE_OF, {"task_id": ids[0]}).one()
+        rows = connection.execute(_EVENTS_OF, {"ids": list(ids)}).all()
         seconds = max(0, round((now - lease.leased_at).total_seconds() / len(rows)))
         outcome = Stands.SETTLED
         swept = []
@@ -356,7 +356,7 @@ class Work:
             held = connection.execute(_HELD_BY, {"who": reviewer, "now": now}).scalars().all()
             if held:
                 self._let_go(connection, held[0])
-            taken_back = self._take(connection, reviewer, ids, now, lease)
+            taken_back = self._held(connection, self._take(connection, reviewer, ids, now, lease))
             for task_id in ids:
                 # What the others said stands again: whether they agree decides who may take it up.
                 said = {given.action for given in self._given(connection, task_id)}
@@ -478,37 +478,19 @@ class Work:
                 query = query.where(or_(_t.start_by > last.start_by, same))
             return tuple(_as_it_is(row) for row in connection.execute(query.order_by(*_ORDER).limit(limit)))
 
-    def history(self, media_id: str, sha256: str | None) -> tuple[MediaEnforced, ...]:
-        """Outcomes of this upload and of the same bytes elsewhere, the latest first; at most 100."""
-        same = _u.media_id == media_id if sha256 is None else or_(_u.media_id == media_id, _u.sha256 == sha256)
-        return self._outcomes(same)
-
-    def notes(self, media_id: str, up_to: int) -> tuple[ReviewDecided, ...]:
-        """Answers with notes for colleagues on this upload, in rounds up to this one, the oldest first."""
-        query = (
-            select(looks.c.event)
-            .select_from(looks.join(tasks, looks.c.task_id == _t.task_id))
-            .where(_t.media_id == media_id, _t.round <= up_to, looks.c.undone_at.is_(None))
-            .order_by(looks.c.at, looks.c.answer_id)
-        )
+    def background(self, task: ReviewRequested, notes_up_to: int) -> Background:
+        """What is on record around a task: at most 100 outcomes each, the latest first, and the notes on this upload in
+        rounds up to one, the oldest first."""
+        asks = {"media_id": task.media_id, "sha256": task.sha256, "uploader_id": task.upload.uploader_id}
         with self._ledger.reading(Stage.SETTLE) as connection:
-            said = map(_reviewed.decode, connection.execute(query).scalars())
-            return tuple(each for each in said if each.notes)
-
-    def of_uploader(self, uploader_id: str, but: str) -> tuple[MediaEnforced, ...]:
-        """Outcomes of other uploads by the same uploader, the latest first; at most 100."""
-        return self._outcomes(and_(_u.uploader_id == uploader_id, _u.media_id != but))
-
-    def _outcomes(self, where: Any) -> tuple[MediaEnforced, ...]:
-        query = (
-            select(outcomes.c.event)
-            .select_from(outcomes.join(uploads, and_(_u.media_id == outcomes.c.media_id, _u.round == outcomes.c.round)))
-            .where(where)
-            .order_by(outcomes.c.enforced_at.desc(), outcomes.c.media_id)
-            .limit(100)
+            past = connection.execute(_PAST, asks).scalars().all()
+            elsewhere = connection.execute(_ELSEWHERE, asks).scalars().all() if asks["uploader_id"] else ()
+            said = connection.execute(_SAID, {"media_id": task.media_id, "up_to": notes_up_to}).scalars().all()
+        return Background(
+            tuple(map(_enforced.decode, past)),
+            tuple(map(_enforced.decode, elsewhere)),
+            tuple(each for each in map(_reviewed.decode, said) if each.notes),
         )
-        with self._ledger.reading(Stage.SETTLE) as connection:
-            return tuple(_enforced.decode(row) for row in connection.execute(query).scalars())
 
     def reviewed(self, since: datetime) -> Iterator[tuple[MediaDecided, ReviewDecided, str]]:
         """(decision, the review that stands, the queue) of everything that was reviewed since then, streamed."""
@@ -579,12 +561,14 @@ class Work:
         that is left in the queue that is the most urgent."""
         if not self._ledger.postgres:
             found = (connection.execute(_NEXT[lead], asks | {"queue": queue}).first() for queue in queues)
-            best = min(filter(None, found), key=lambda row: (_start(row), -row.priority, row.task_id), default=None)
+            best = min(filter(None, found), key=_urgency, default=None)
             return None if best is None else best.task_id
-        for queue in connection.execute(_RANKED[lead], asks | {"queues": list(queues)}).scalars().all():
-            task_id: UUID | None = connection.execute(_NEXT[lead], asks | {"queue": queue}).scalar()
-            if task_id is not None:
-                return task_id
+        for queue, best in connection.execute(_RANKED[lead], asks | {"queues": list(queues)}).all():
+            # The one that was seen, if nobody takes it just now: to look for the first that is free takes far longer.
+            for query, chosen in ((_LOCK_THIS, {"task_id": best}), (_NEXT, {"queue": queue})):
+                task_id: UUID | None = connection.execute(query[lead], asks | chosen).scalar()
+                if task_id is not None:
+                    return task_id
         return None
 
     def _own_decision(self, connection: Connection, asks: _Asks, event: str) -> bool:
@@ -605,33 +589,35 @@ class Work:
         return any(connection.execute(query.limit(1)).first() is not None for query in (mine, said))
 
     def _still(self, connection: Connection, asks: _Asks, task_id: UUID, lead: bool) -> Any:
-        """(task, queue, case, event) of a task whose row is locked now, if it may be taken. The query that found it may
-        have read its lease before another transaction, which held the lock until now, wrote it."""
+        """A task whose row is locked now, if it may be taken. The query that found it may have read its lease before
+        another transaction, which held the lock until now, wrote it."""
         return connection.execute(_THIS[lead], asks | {"task_id": task_id}).first()
 
-    def _still_free(self, connection: Connection, asks: _Asks, ids: Iterable[UUID], lead: bool) -> list[UUID]:
+    def _still_free(self, connection: Connection, asks: _Asks, ids: Iterable[UUID], lead: bool) -> list[Any]:
         """Those of these tasks, whose rows are locked, that may be taken by this person."""
         found = (self._still(connection, asks, task_id, lead) for task_id in ids)
-        return [this.task_id for this in found if this and not self._own_decision(connection, asks, this.event)]
+        return [this for this in found if this and not self._own_decision(connection, asks, this.event)]
 
     def _lease(self, connection: Connection, asks: _Asks, this: Any, lease: timedelta, lead: bool) -> Held:
         """Take a task, with what is left of its case in its queue: one that was moved to another queue since, which may
         not be this person's, is not of this case any more."""
-        ids = [this.task_id]
+        rows = [this]
         if this.case_id is not None:
             case = asks | {"case_id": this.case_id, "queue": this.queue, "task_id": this.task_id}
             near = connection.execute(_NEAR[lead], case).scalars().all()
-            ids += self._still_free(connection, asks, near, lead)
-        return self._take(connection, asks["who"], ids, asks["now"], lease)
+            rows += self._still_free(connection, asks, near, lead)
+        rows.sort(key=_urgency)
+        lease_id = self._take(connection, asks["who"], [row.task_id for row in rows], asks["now"], lease)
+        return Held(lease_id, asks["now"] + lease, tuple(map(_as_it_is, rows)), rows[0].looks)
 
     def _take(
         self, connection: Connection, reviewer: str, ids: Sequence[UUID], now: datetime, lease: timedelta
-    ) -> Held:
+    ) -> UUID:
         lease_id = uuid4()
         taken = {"lease_id": lease_id, "leased_by": reviewer, "leased_at": now, "leased_until": now + lease}
         for task_id in ids:
             connection.execute(self._taking, taken | {"task_id": task_id, "case_id": task_id, "needs_lead": 0})
-        return self._held(connection, lease_id)
+        return lease_id
 
     def _held(self, connection: Connection, lease_id: UUID) -> Held:
         rows = connection.execute(_HELD, {"lease_id": lease_id}).all()
@@ -642,23 +628,19 @@ class Work:
 
     def _mine(self, connection: Connection, reviewer: str, lease_id: UUID, now: datetime) -> list[UUID]:
         """The tasks of this lease that are still to be decided: a later round may have taken some away."""
-        mine = (_w.lease_id == lease_id, _w.leased_by == reviewer, _w.leased_until > now)
-        held = select(_w.task_id).where(*mine).order_by(_w.task_id).with_for_update()
-        ids = list(connection.execute(held).scalars())
+        asks = {"lease_id": lease_id, "who": reviewer, "now": now}
+        ids = list(connection.execute(_MINE, asks).scalars())
         if not ids:
             raise Refused("Your lease has ended; the task went back to the queue.")
-        still = (_t.task_id.in_(ids), _t.state == TaskState.OPEN.value)
-        found = list(connection.execute(select(_t.task_id).where(*still)).scalars())
+        found = list(connection.execute(_OPEN_OF, {"ids": ids}).scalars())
         if not found:
             raise Refused("It has been decided anew meanwhile; there is nothing left to answer.")
         return found
 
     def _given(self, connection: Connection, task_id: UUID) -> tuple[Given, ...]:
-        a = looks.c
-        query = select(a.answer_id, a.reviewer_id, a.action, a.at).where(a.task_id == task_id, a.undone_at.is_(None))
         return tuple(
             Given(row.answer_id, row.reviewer_id, Action(row.action), row.at)
-            for row in connection.execute(query.order_by(a.at, a.answer_id))
+            for row in connection.execute(_GIVEN, {"task_id": task_id})
         )
 
     def _post(
@@ -731,6 +713,39 @@ _HELD_BY = (
     .where(_w.leased_by == bindparam("who"), _w.leased_until > bindparam("now"), _t.state == TaskState.OPEN.value)
     .limit(1)
 )
+
+_OF_THESE = _t.task_id.in_(bindparam("ids", expanding=True))
+_MINE = (
+    select(_w.task_id)
+    .where(_w.lease_id == bindparam("lease_id"), _w.leased_by == bindparam("who"), _w.leased_until > bindparam("now"))
+    .order_by(_w.task_id)
+    .with_for_update()
+)
+_OPEN_OF = select(_t.task_id).where(_OF_THESE, _t.state == TaskState.OPEN.value)
+_EVENTS_OF = select(_t.event, _t.queue).where(_OF_THESE).order_by(*_ORDER)
+_LEASE_OF = select(_w.leased_at, _w.first_action).where(_w.task_id == bindparam("task_id"))
+_GIVEN = (
+    select(looks.c.answer_id, looks.c.reviewer_id, looks.c.action, looks.c.at)
+    .where(looks.c.task_id == bindparam("task_id"), looks.c.undone_at.is_(None))
+    .order_by(looks.c.at, looks.c.answer_id)
+)
+
+
+def _latest(where: Any) -> Any:
+    """Outcomes of uploads, the latest first."""
+    same_upload = and_(_u.media_id == outcomes.c.media_id, _u.round == outcomes.c.round)
+    latest = (outcomes.c.enforced_at.desc(), outcomes.c.media_id)
+    return select(outcomes.c.event).select_from(outcomes.join(uploads, same_upload)).where(where).order_by(*latest)
+
+
+_PAST = _latest(or_(_u.media_id == bindparam("media_id"), _u.sha256 == bindparam("sha256"))).limit(100)
+_ELSEWHERE = _latest(and_(_u.uploader_id == bindparam("uploader_id"), _u.media_id != bindparam("media_id"))).limit(100)
+_SAID = (
+    select(looks.c.event)
+    .select_from(looks.join(tasks, looks.c.task_id == _t.task_id))
+    .where(_t.media_id == bindparam("media_id"), _t.round <= bindparam("up_to"), looks.c.undone_at.is_(None))
+    .order_by(looks.c.at, looks.c.answer_id)
+)
 _APPEALED = (
     select(_t.event, _t.queue, reviews.c.action)
     .select_from(reviews.join(tasks, _t.task_id == reviews.c.task_id))
@@ -738,17 +753,11 @@ _APPEALED = (
 )
 
 
+_LOOKS = (
+    select(func.count()).where(looks.c.task_id == _t.task_id, looks.c.undone_at.is_(None)).scalar_subquery()
+).label("looks")
 _HELD = (
-    select(
-        _t.event,
-        _t.queue,
-        _w.leased_until,
-        _w.first_action,
-        select(func.count())
-        .where(looks.c.task_id == _t.task_id, looks.c.undone_at.is_(None))
-        .scalar_subquery()
-        .label("looks"),
-    )
+    select(_t.event, _t.queue, _w.leased_until, _w.first_action, _LOOKS)
     .select_from(tasks.join(work, _w.task_id == _t.task_id))
     .where(_w.lease_id == bindparam("lease_id"), _t.state == TaskState.OPEN.value)
     .order_by(*_ORDER)
@@ -787,11 +796,12 @@ def _locked(query: Any) -> Any:
 
 
 def _ranked(claimable: Any) -> Any:
-    """The queues among `queues` that have such a task, that of the most urgent one first. For PostgreSQL."""
+    """The queues among `queues` that have such a task, each with its most urgent one; the most urgent first. For
+    PostgreSQL."""
     q = func.unnest(cast(bindparam("queues"), ARRAY(Text))).table_valued("queue", name="q").render_derived()
     top = claimable.where(_t.queue == q.c.queue).order_by(*_ORDER).limit(1).lateral("top")
     order = (func.coalesce(top.c.start_by, top.c.deadline), top.c.priority.desc(), top.c.task_id)
-    return select(q.c.queue).select_from(q.join(top, true())).order_by(*order)
+    return select(q.c.queue, top.c.task_id).select_from(q.join(top, true())).order_by(*order)
 
 
 _CLAIMABLE = {lead: _claimable(lead) for lead in (False, True)}
@@ -803,16 +813,14 @@ _RANKED = {lead: _ranked(query) for lead, query in _CLAIMABLE.items()}
 _NEXT = {lead: _locked(query.where(_OF_QUEUE).order_by(*_ORDER).limit(1)) for lead, query in _CLAIMABLE.items()}
 _LOCK_THIS = {lead: _locked(query.where(_OF_ONE)) for lead, query in _CLAIMABLE.items()}
 _THIS = {
-    lead: query.where(_OF_ONE).with_only_columns(_t.task_id, _t.queue, _w.case_id, _t.event)
-    for lead, query in _CLAIMABLE.items()
+    lead: query.where(_OF_ONE).add_columns(_t.queue, _w.case_id, _t.event, _LOOKS) for lead, query in _CLAIMABLE.items()
 }
 _NEAR = {lead: _locked(query.where(_OF_CASE)) for lead, query in _CLAIMABLE.items()}
 
 
-def _start(row: Any) -> datetime:
-    """When work on a task has to start."""
-    start: datetime = row.start_by or row.deadline
-    return start
+def _urgency(row: Any) -> tuple[datetime, int, UUID]:
+    """Sorts tasks, the most urgent first: by when work has to start, then by priority."""
+    return row.start_by or row.deadline, -row.priority, row.task_id
 
 
 def _as_it_is(row: Any) -> ReviewRequested:

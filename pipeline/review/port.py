@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pipeline.errors import UnmaskError
-from pipeline.events import ReviewRequested
+from pipeline.events import MediaEnforced, ReviewDecided, ReviewRequested
 from pipeline.events.values import Action, Family
 
 
@@ -30,6 +30,15 @@ class Held:
     tasks: tuple[ReviewRequested, ...]
     looks: int = 0
     first: Action | None = None
+
+
+class Background(NamedTuple):
+    """What is on record around a task: outcomes of this upload and of the same bytes elsewhere (`past`), of other
+    uploads by the same uploader (`elsewhere`), and answers with notes for colleagues."""
+
+    past: tuple[MediaEnforced, ...]
+    elsewhere: tuple[MediaEnforced, ...]
+    notes: tuple[ReviewDecided, ...]
 
 
 @dataclass(frozen=True, slots=True)
