@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
+from textwrap import wrap
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -17,7 +18,9 @@ from pipeline.fuse import Fused
 from pipeline.report import words
 from pipeline.report.pictures import Shot
 
-_WIDTH, _LANE, _LEFT = 900, 26, 170
+_WIDTH, _LANE, _LEFT = 900, 36, 170
+_LABEL = 24
+"""Letters of a lane's name that fit into `_LEFT`; longer ones take two lines."""
 _FACTS = 24
 
 
@@ -169,7 +172,7 @@ def _timeline(decided: MediaDecided, signals: Sequence[Signal]) -> Markup | str:
     ]
     for lane, signal in enumerate(lanes, start=1):
         base = lane * _LANE + _LANE - 6
-        parts.append(f'<text x="0" y="{base - 3}">{escape(_spoken(signal.family))[:26]}</text>')
+        parts += _label(_spoken(signal.family), base - 4)
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 12}" y1="{base}" y2="{base}" stroke="#dfe4eb"/>')
         for evidence in signal.evidence:
             if evidence.at is None:
@@ -196,6 +199,13 @@ def _timeline(decided: MediaDecided, signals: Sequence[Signal]) -> Markup | str:
         f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" font-size="13" font-family="inherit">{"".join(parts)}</svg>'
     )
     return Markup(drawing + caption)  # noqa: S704 - all of a stranger's words in it are escaped
+
+
+def _label(name: str, base: float) -> Iterator[str]:
+    """The lines of a lane's name, the last one on `base`."""
+    lines = wrap(name, _LABEL)
+    for line, text in enumerate(lines, start=1):
+        yield f'<text x="0" y="{base - 14 * (len(lines) - line)}">{escape(text)}</text>'
 
 
 def _shots(signals: Sequence[Signal], shots: Mapping[tuple[Family, Evidence], Shot]) -> Iterator[_Told]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from html import unescape
 from html.parser import HTMLParser
 from uuid import UUID
 
@@ -143,6 +144,16 @@ def test_every_family_has_words_and_limits():
     assert set(words.limits()) == set(Family)
     assert set(words.NAMES) == set(Family)
     assert set(words.CREDENTIALS) == set(CredentialState)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_lane_of_the_timeline_has_its_whole_name(family):
+    """However long a family's name is, it stands at its lane in full, in two lines at most."""
+    html = page(structs.replace(DECIDED, signals=(structs.replace(SWAP, family=family),)), "clip.mp4", FUSED, {})
+    lines = [unescape(line) for line in re.findall(r'<text x="0" y="[^"]+">([^<]+)</text>', html)[1:]]
+    assert " ".join(lines).casefold() == words.NAMES[family].removeprefix("a ").casefold()
+    assert len(lines) <= 2
+    assert all(len(line) <= 24 for line in lines)
 
 
 @pytest.mark.parametrize("state", CredentialState)
