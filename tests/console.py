@@ -118,5 +118,6 @@ def make_console(folder: Path, policy: Policy = POLICY) -> Console:
         shelf=Shelf(nothing.fetch, nothing),  # type: ignore[arg-type]
         pages=Pages(),
         board=Board(0.0),
+        desks=Board(0.0),
     )
     return Console(parts, console(parts), watch)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
+from pipeline.console.calls import PROBLEMS, in_thread, log, note, own_queue, visible
 from pipeline.console.entry import cookie_name, needs, parts_of
 from pipeline.console.guard import csrf_token
 from pipeline.console.models import (
@@ -18,6 +18,7 @@ from pipeline.console.models import (
     Appealed,
     AppealIn,
     Assign,
+    AtWorkView,
     CaseView,
     ChainView,
     Claim,
@@ -27,24 +28,21 @@ from pipeline.console.models import (
     Exposure,
     ExposureIn,
     First,
-    GoldenIn,
     Hold,
     Kept,
     LogEntry,
     Me,
     Preferences,
-    Problem,
     QualityView,
     QueueView,
     Skip,
     TaskView,
 )
 from pipeline.console.parts import Parts
-from pipeline.console.view import breaches, case_view, harm_views, quality_view, sees_scores, task_view
+from pipeline.console.view import at_work_view, breaches, case_view, harm_views, quality_view, sees_scores, task_view
 from pipeline.events import MediaEnforced, OutcomeStatus, ReviewRequested, SubjectRequested
 from pipeline.events.codec import encode
 from pipeline.events.values import Action, RequestKind
-from pipeline.ledger.entries import Note
 from pipeline.ledger.work import opened_note
 from pipeline.moments import length
 from pipeline.review.chain import verify
@@ -53,19 +51,6 @@ from pipeline.review.port import Answer, Answered, Held, Refused
 from pipeline.review.quality import quality as measure
 from pipeline.topology import SUBJECT_REQUESTED
 
-T = TypeVar("T")
-
-_PROBLEMS = {
-    400: {"model": Problem, "description": "the body is no JSON"},
-    401: {"model": Problem, "description": "nobody is signed in"},
-    403: {"model": Problem, "description": "not allowed"},
-    404: {"model": Problem, "description": "there is no such thing, or it is not yours to see"},
-    409: {"model": Problem, "description": "somebody was faster, or the lease has ended"},
-    413: {"model": Problem, "description": "the body is larger than anything that is taken here"},
-    422: {"model": Problem, "description": "it does not fit what is described here, or the policy"},
-    429: {"model": Problem, "description": "too many requests"},
-    503: {"model": Problem, "description": "the database is busy or away"},
-}
 _EMPTY = {204: {"description": "nothing to do"}}
 VIEWS = ("original", "picture", "crop", "heat", "noise", "compression", "spectrum", "wave", "spectrogram")
 """What can be had of a case's media; see media.py."""
@@ -74,7 +59,7 @@ _LATELY = timedelta(hours=24)
 _DAY = timedelta(days=1)
 _LONGEST_HOLD = timedelta(days=366)
 
-router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)  # type: ignore[arg-type]
+router = APIRouter(prefix="/api/v1", responses=PROBLEMS)  # type: ignore[arg-type]
 
 Self_ = Annotated[Person, Depends(needs(Permission.SEE_SELF))]
 SeesQueues = Annotated[Person, Depends(needs(Permission.SEE_QUEUES))]
@@ -87,14 +72,6 @@ SeesLog = Annotated[Person, Depends(needs(Permission.SEE_LOG))]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-async def _in(call: Callable[[], T]) -> T:
-    """A call on the ledger, in a thread; what cannot be is a conflict."""
-    try:
-        return await to_thread(call)
-    except Refused as refused:
-        raise HTTPException(409, str(refused)) from None
-
-
 # --- oneself ---------------------------------------------------------------------------------------------------------
 
 
@@ -102,9 +79,9 @@ async def _in(call: Callable[[], T]) -> T:
 async def me(request: Request, person: Self_) -> Me:
     """Who is signed in, what they may do, how they want things shown, and what they looked at today."""
     parts = parts_of(request)
-    stored = await _in(lambda: parts.people.preferences(person.id))
+    stored = await in_thread(lambda: parts.people.preferences(person.id))
     secret = request.cookies.get(cookie_name(parts.https))
-    until = await _in(lambda: parts.people.session_until(secret)) if secret and parts.provider else None
+    until = await in_thread(lambda: parts.people.session_until(secret)) if secret and parts.provider else None
     return Me(
         id=person.id,
         name=person.name,
@@ -123,7 +100,7 @@ async def me(request: Request, person: Self_) -> Me:
 async def put_preferences(request: Request, person: Self_, preferences: Preferences) -> Preferences:
     """How media is shown from now on."""
     parts = parts_of(request)
-    await _in(lambda: parts.people.put_preferences(person.id, preferences.model_dump_json()))
+    await in_thread(lambda: parts.people.put_preferences(person.id, preferences.model_dump_json()))
     return preferences
 
 
@@ -137,13 +114,13 @@ async def exposure(request: Request, person: Self_) -> list[Exposure]:
 async def expose(request: Request, person: Works, said: ExposureIn) -> None:
     """One looked at a task for so long."""
     parts = parts_of(request)
-    found = await _in(lambda: parts.work.task(said.task_id))
+    found = await in_thread(lambda: parts.work.task(said.task_id))
     if found is None or not person.sees(found[1]):
         raise HTTPException(404, "There is no such task.")
     harm = found[0].harm
     known = parts.policy().harms.get(harm)
     severity = known.severity if known else 3
-    await _in(
+    await in_thread(
         lambda: parts.people.expose(
             person.id,
             said.task_id,
@@ -157,7 +134,7 @@ async def expose(request: Request, person: Works, said: ExposureIn) -> None:
 
 
 async def _exposure(parts: Parts, person: Person) -> list[Exposure]:
-    rows = await _in(lambda: parts.people.exposure(person.id, parts.clock() - _DAY))
+    rows = await in_thread(lambda: parts.people.exposure(person.id, parts.clock() - _DAY))
     return [Exposure(harm=harm, severity=severity, seconds=seconds) for harm, severity, seconds in rows]
 
 
@@ -172,19 +149,31 @@ async def queues(request: Request, person: SeesQueues) -> list[QueueView]:
 
 async def queue_views(parts: Parts, person: Person) -> list[QueueView]:
     """What a person sees of their queues."""
-    views = await parts.board.views(lambda: _every_queue(parts))
+    views = await parts.board.view(lambda: _every_queue(parts))
     return [view for name, view in views.items() if person.sees(name)]
+
+
+@router.get("/at-work")
+async def at_work(request: Request, person: Moves) -> list[AtWorkView]:
+    """Who holds which case of one's own queues now, and until when."""
+    return await at_work_views(parts_of(request), person)
+
+
+async def at_work_views(parts: Parts, person: Person) -> list[AtWorkView]:
+    """What a lead sees of who holds what."""
+    held = await parts.desks.view(lambda: parts.overview.at_work(parts.clock()))
+    return [at_work_view(each) for each in held if person.sees(each.queue)]
 
 
 def _every_queue(parts: Parts) -> dict[str, QueueView]:
     now, policy = parts.clock(), parts.policy()
-    workers = parts.work.at_work(now)
+    workers = parts.overview.at_work(now)
     found = {}
     for name, state in parts.work.queue_states(tuple(policy.queues), now).items():
         queue = policy.queues[name]
         measured = parts.work.handling_seconds(name, now - _LATELY)
         handling = measured[2] if measured else length(queue.handling).total_seconds()
-        here = sorted({who for who, where, _, _ in workers if where == name})
+        here = {each.who: each.name for each in workers if each.queue == name}
         found[name] = QueueView(
             name=name,
             what=queue.what,
@@ -197,7 +186,7 @@ def _every_queue(parts: Parts) -> dict[str, QueueView]:
             handling_measured=measured is not None,
             slack=list(state.slack),
             breaches=breaches(state.slack, handling, len(here), measured[0] if measured else None),
-            at_work=here,
+            at_work=sorted(here.values()),
         )
     return found
 
@@ -208,10 +197,9 @@ async def tasks(
 ) -> list[TaskView]:
     """Open tasks of a queue, the most urgent first, without scores."""
     parts = parts_of(request)
-    if not person.sees(queue) or queue not in parts.policy().queues:
-        raise HTTPException(404, "There is no such queue.")
-    rows = await _in(lambda: parts.work.listed(queue, after, limit))
-    await _log(parts, person, "listed", queue, {"tasks": [str(task.task_id) for task in rows]})
+    own_queue(parts, person, queue)
+    rows = await in_thread(lambda: parts.work.listed(queue, after, limit))
+    await log(parts, person, "listed", queue, {"tasks": [str(task.task_id) for task in rows]})
     return [task_view(task, hidden=_blind(parts, queue)) for task in rows]
 
 
@@ -230,37 +218,41 @@ async def claim(request: Request, person: Works, wanted: Claim) -> Response:
         held = parts.desk.claim(person.id, chosen, parts.clock(), lead=lead, golden=shares)
         return _case(parts, person, held)
 
-    return await _in(take)
+    return await in_thread(take)
 
 
 @router.post("/work/claim/{task_id}", response_model=CaseView)
 async def claim_task(request: Request, person: Works, task_id: UUID) -> Response:
     """This very task."""
     parts = parts_of(request)
-    await _visible(parts, person, task_id)
+    await visible(parts, person, task_id)
     lead = person.may(Permission.ADJUDICATE)
-    return await _in(lambda: _case(parts, person, parts.desk.claim_task(person.id, task_id, parts.clock(), lead=lead)))
+    return await in_thread(
+        lambda: _case(parts, person, parts.desk.claim_task(person.id, task_id, parts.clock(), lead=lead))
+    )
 
 
 @router.get("/work/case", responses=_EMPTY, response_model=CaseView)  # type: ignore[arg-type]
 async def held_case(request: Request, person: Works) -> Response:
     """The case that one holds."""
     parts = parts_of(request)
-    return await _in(lambda: _case(parts, person, _opened(parts, person, parts.desk.holding(person.id, parts.clock()))))
+    return await in_thread(
+        lambda: _case(parts, person, _opened(parts, person, parts.desk.holding(person.id, parts.clock())))
+    )
 
 
 @router.post("/work/{lease_id}/keep")
 async def keep(request: Request, person: Works, lease_id: UUID) -> Kept:
     """The heartbeat of a lease."""
     parts = parts_of(request)
-    return Kept(until=await _in(lambda: parts.desk.keep(person.id, lease_id, parts.clock())))
+    return Kept(until=await in_thread(lambda: parts.desk.keep(person.id, lease_id, parts.clock())))
 
 
 @router.post("/work/{lease_id}/release", status_code=204)
 async def release(request: Request, person: Works, lease_id: UUID) -> None:
     """Give the case back."""
     parts = parts_of(request)
-    await _in(lambda: parts.desk.release(person.id, lease_id))
+    await in_thread(lambda: parts.desk.release(person.id, lease_id))
 
 
 @router.post("/work/{lease_id}/skip", status_code=204)
@@ -268,7 +260,7 @@ async def skip(request: Request, person: Works, lease_id: UUID, said: Skip) -> N
     """Give the case back and do not get it again for a while."""
     parts = parts_of(request)
     away = timedelta(minutes=said.minutes)
-    await _in(lambda: parts.desk.skip(person.id, lease_id, said.reason, parts.clock(), away))
+    await in_thread(lambda: parts.desk.skip(person.id, lease_id, said.reason, parts.clock(), away))
 
 
 @router.post("/work/{lease_id}/first", response_model=CaseView)
@@ -283,7 +275,7 @@ async def first(request: Request, person: Works, lease_id: UUID, said: First) ->
             raise Refused(_ENDED)
         return _case(parts, person, _opened(parts, person, held))
 
-    return await _in(say)
+    return await in_thread(say)
 
 
 @router.post("/work/{lease_id}/answer")
@@ -314,7 +306,7 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
             raise Refused("This queue asks for an answer before the scores are shown.")
         return parts.desk.answer(person.id, lease_id, given, parts.clock(), people)
 
-    done = await _in(say)
+    done = await in_thread(say)
     return AnsweredView(
         answer_id=done.answer_id, stands=done.stands, swept=list(done.swept), undo_until=done.undo_until
     )
@@ -324,7 +316,7 @@ async def answer(request: Request, person: Works, lease_id: UUID, said: AnswerIn
 async def undo(request: Request, person: Works, answer_id: UUID) -> Response:
     """Take an answer back, within the grace time."""
     parts = parts_of(request)
-    return await _in(
+    return await in_thread(
         lambda: _case(parts, person, _opened(parts, person, parts.desk.undo(person.id, answer_id, parts.clock())))
     )
 
@@ -337,8 +329,8 @@ async def assign(request: Request, person: Moves, said: Assign) -> Done:
     """Give tasks to one person, or to nobody in particular."""
     parts = parts_of(request)
     await _all_visible(parts, person, said.task_ids)
-    note = _note(parts, person, "assigned", said.to or "anybody", said.task_ids)
-    count = await _in(lambda: parts.work.assign(said.task_ids, said.to, note))
+    told = note(parts, person, "assigned", said.to or "anybody", said.task_ids)
+    count = await in_thread(lambda: parts.work.assign(said.task_ids, said.to, told))
     return Done(tasks=count)
 
 
@@ -352,8 +344,8 @@ async def hold(request: Request, person: Moves, said: Hold) -> Done:
     if until is not None and until > now + _LONGEST_HOLD:
         raise HTTPException(422, "A task can be held back for a year at most.")
     until = None if until is None or until <= now else until
-    note = _note(parts, person, "held", str(until), said.task_ids)
-    count = await _in(lambda: parts.work.hold(said.task_ids, until, note))
+    told = note(parts, person, "held", str(until), said.task_ids)
+    count = await in_thread(lambda: parts.work.hold(said.task_ids, until, told))
     return Done(tasks=count)
 
 
@@ -365,7 +357,7 @@ async def decide(request: Request, person: Moves, said: DecideIn) -> Done:
     if said.action is not Action.ALLOW and not said.reason.strip():
         raise HTTPException(422, "A restriction needs a reason.")
     given = Answer(action=Action(said.action), reason=said.reason)
-    done = await _in(lambda: parts.work.decide(person.id, said.task_ids, given, parts.clock(), parts.times.grace))
+    done = await in_thread(lambda: parts.work.decide(person.id, said.task_ids, given, parts.clock(), parts.times.grace))
     return Done(tasks=len(done.swept))
 
 
@@ -376,27 +368,27 @@ async def escalate(request: Request, person: Works, said: Escalate) -> Done:
     if said.queue not in parts.policy().queues:
         raise HTTPException(404, "There is no such queue.")
     await _all_visible(parts, person, said.task_ids)
-    mine = await _in(lambda: parts.desk.escalate(person.id, said.task_ids, said.queue, parts.clock()))
+    mine = await in_thread(lambda: parts.desk.escalate(person.id, said.task_ids, said.queue, parts.clock()))
     if mine or not person.may(Permission.MOVE):
         return Done(tasks=mine)
-    note = _note(parts, person, "escalated", said.queue, said.task_ids)
-    return Done(tasks=await _in(lambda: parts.work.escalate(said.task_ids, said.queue, note)))
+    told = note(parts, person, "escalated", said.queue, said.task_ids)
+    return Done(tasks=await in_thread(lambda: parts.work.escalate(said.task_ids, said.queue, told)))
 
 
 @router.get("/tasks/{task_id}")
 async def task(request: Request, person: SeesCases, task_id: UUID) -> CaseView:
     """A case, to read."""
     parts = parts_of(request)
-    found = await _visible(parts, person, task_id)
-    await _log(parts, person, "saw", found.media_id, {"task": str(task_id)})
-    return await _in(lambda: _shown(parts, person, None, (found,)))
+    found = await visible(parts, person, task_id)
+    await log(parts, person, "saw", found.media_id, {"task": str(task_id)})
+    return await in_thread(lambda: _shown(parts, person, None, (found,)))
 
 
 @router.post("/appeals", status_code=202)
 async def appeal(request: Request, person: Appeals, said: AppealIn) -> Appealed:
     """An uploader wants another person to look. The same `request_id` again is the same appeal."""
     parts = parts_of(request)
-    if await _in(lambda: parts.ledger.outcome(said.media_id)) is None:
+    if await in_thread(lambda: parts.ledger.outcome(said.media_id)) is None:
         raise HTTPException(404, "Nothing was decided on such an upload.")
     asked = SubjectRequested(
         request_id=said.request_id,
@@ -405,18 +397,9 @@ async def appeal(request: Request, person: Appeals, said: AppealIn) -> Appealed:
         media_id=said.media_id,
         statement=said.statement,
     )
-    await _in(lambda: parts.work.post(SUBJECT_REQUESTED, said.media_id, encode(asked), parts.clock()))
-    await _log(parts, person, "passed on an appeal", said.media_id, {"request": said.request_id})
+    await in_thread(lambda: parts.work.post(SUBJECT_REQUESTED, said.media_id, encode(asked), parts.clock()))
+    await log(parts, person, "passed on an appeal", said.media_id, {"request": said.request_id})
     return Appealed(request_id=said.request_id)
-
-
-@router.post("/golden", status_code=204)
-async def golden(request: Request, person: Moves, said: GoldenIn) -> None:
-    """Use a decided task to measure how well people decide."""
-    parts = parts_of(request)
-    await _visible(parts, person, said.task_id)
-    await _in(lambda: parts.golden.add(said.task_id, Action(said.action), person.id, parts.clock()))
-    await _log(parts, person, "made golden", str(said.task_id), {"action": said.action})
 
 
 @router.get("/quality")
@@ -431,7 +414,7 @@ async def quality(request: Request, person: SeesQuality, days: Annotated[int, Qu
         blind = [each for each in parts.work.blind(since) if person.sees(each.queue)]
         return quality_view(measure(mine, known, blind, parts.work.overturned(since, person.sees)))
 
-    return await _in(look)
+    return await in_thread(look)
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
@@ -463,16 +446,16 @@ async def audit(
                 break
         return found
 
-    await _log(parts, person, "read the log", "audit", {"after": after})
-    return await _in(page)
+    await log(parts, person, "read the log", "audit", {"after": after})
+    return await in_thread(page)
 
 
 @router.get("/audit/verify")
 async def verify_audit(request: Request, person: SeesLog) -> ChainView:
     """Follow the audit log's chain from its beginning."""
     parts = parts_of(request)
-    await _log(parts, person, "verified the log", "audit", {})
-    held = await _in(lambda: verify(parts.work.log_entries()))
+    await log(parts, person, "verified the log", "audit", {})
+    held = await in_thread(lambda: verify(parts.work.log_entries()))
     return ChainView(entries=held.entries, head=held.head, broken_at=held.broken_at, why=held.why)
 
 
@@ -495,16 +478,9 @@ def _blind(parts: Parts, queue: str) -> bool:
     return known is not None and known.blind_first
 
 
-async def _visible(parts: Parts, person: Person, task_id: UUID) -> ReviewRequested:
-    found = await _in(lambda: parts.work.task(task_id))
-    if found is None or not person.sees(found[1]):
-        raise HTTPException(404, "There is no such task.")
-    return found[0]
-
-
 async def _all_visible(parts: Parts, person: Person, task_ids: Iterable[UUID]) -> None:
     for task_id in dict.fromkeys(task_ids):
-        await _visible(parts, person, task_id)
+        await visible(parts, person, task_id)
 
 
 def _opened(parts: Parts, person: Person, held: Held | None) -> Held | None:
@@ -549,11 +525,3 @@ def media_urls(parts: Parts, person: Person, task: ReviewRequested) -> dict[str,
     claims = {"person": person.id, "task": str(task.task_id)}
     token = parts.signer.sign(claims, until)
     return {what: f"/api/v1/m/{task.task_id}/{token}/{what}" for what in VIEWS}
-
-
-def _note(parts: Parts, person: Person, verb: str, subject: str, task_ids: Iterable[UUID]) -> Note:
-    return Note(parts.clock(), person.id, verb, subject, {"tasks": [str(task_id) for task_id in task_ids]})
-
-
-async def _log(parts: Parts, person: Person, verb: str, subject: str, detail: Mapping[str, object]) -> None:
-    await _in(lambda: parts.work.log(parts.clock(), person.id, verb, subject, detail))

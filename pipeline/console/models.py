@@ -95,6 +95,21 @@ class QueueView(Model):
     at_work: list[str]
 
 
+class AtWorkView(Model):
+    """A case that somebody holds, by its most urgent task. `tasks`: how many it has. `until`: when the lease ends
+    unless they go on working."""
+
+    person_id: str
+    name: str
+    queue: str
+    task_id: UUID
+    media_id: str
+    harm: str
+    since: datetime
+    until: datetime
+    tasks: int
+
+
 class EvidenceView(Model):
     """One score and what it points at."""
 
@@ -346,6 +361,89 @@ class GoldenIn(Model):
 
     task_id: UUID
     action: FinalAction
+
+
+class GoldenView(Model):
+    """A task whose answer is known. `answered`: how often people were asked; `right`: how often they said exactly this;
+    `answers`: what they said, how often."""
+
+    task_id: UUID
+    media_id: str
+    queue: str
+    harm: str
+    action: Action
+    added_by: str
+    added_at: datetime
+    answered: int
+    right: int
+    answers: dict[Action, int]
+
+
+class GoldenQueueView(Model):
+    """A queue's golden tasks that are in use, the latest first. `share`: of the cases, how many are golden by the
+    policy; with 0 nobody is asked."""
+
+    queue: str
+    share: float
+    tasks: list[GoldenView]
+
+
+class SettledView(Model):
+    """A task that people decided: it could be golden."""
+
+    task_id: UUID
+    media_id: str
+    queue: str
+    harm: str
+    action: Action
+    decided_by: str
+    decided_at: datetime
+
+
+class PersonView(Model):
+    """Somebody who may come in, or is in. `local`: they have a local account, since `account_at`; `fresh`: its password
+    works once. `sessions`: how many have not ended, tokens among them; `latest_at`: when the last of them began."""
+
+    person_id: str
+    name: str
+    roles: list[Role]
+    queues: list[str]
+    local: bool
+    account_at: datetime | None
+    fresh: bool
+    disabled: bool
+    sessions: int
+    latest_at: datetime | None
+
+
+class PeopleView(Model):
+    """Everybody. `changeable`: whether local accounts are on; else the OpenID provider says what people may.
+    `queues`: what there is."""
+
+    people: list[PersonView]
+    changeable: bool
+    queues: list[str]
+
+
+class AccountIn(Model):
+    """What somebody may from now on. `queues`: names, or `*` for every one. `disabled`: they cannot sign in."""
+
+    person_id: PersonId
+    roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
+    queues: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=100)]
+    disabled: bool = False
+
+
+class WhoIn(Model):
+    """Whom it is about."""
+
+    person_id: PersonId
+
+
+class EndedView(Model):
+    """How many sessions and tokens ended."""
+
+    sessions: int
 
 
 class ShareView(Model):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from pipeline.console.board import Board
 from pipeline.console.guard import RateLimit, Signer, Told
+from pipeline.console.models import QueueView
 from pipeline.console.oidc import Provider
 from pipeline.console.pages import Pages
 from pipeline.console.shelf import Shelf
 from pipeline.ledger.golden import Golden
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.overview import AtWork, Overview
 from pipeline.ledger.people import People
 from pipeline.ledger.work import Work
 from pipeline.policy.rules import Policy
@@ -58,6 +60,7 @@ class Parts:
         traced: where requests are told as spans.
         told: what the audit log has heard of already.
         board: what all queues look like.
+        desks: who holds what.
     """
 
     ledger: Ledger
@@ -81,4 +84,10 @@ class Parts:
     provider_limit: RateLimit = field(default_factory=lambda: RateLimit(burst=100, per_second=2))
     traced: Tracing = OFF
     told: Told = field(default_factory=Told)
-    board: Board = field(default_factory=Board)
+    board: Board[Mapping[str, QueueView]] = field(default_factory=Board)
+    desks: Board[tuple[AtWork, ...]] = field(default_factory=Board)
+
+    @property
+    def overview(self) -> Overview:
+        """What leads and administrators look at, on the same ledger."""
+        return Overview(self.ledger)

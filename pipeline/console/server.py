@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
 
 from pipeline import VERSION, log
-from pipeline.console import api, live, media, sign_in, sites
+from pipeline.console import api, golden, live, media, people, sign_in, sites
 from pipeline.console.guard import BehindProxies, SecureHeaders, SmallBodies
 from pipeline.console.pages import STATIC
 from pipeline.console.parts import Parts
@@ -32,7 +32,7 @@ def console(parts: Parts) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.parts = parts
-    for part in (api, live, media, sign_in, sites):
+    for part in (api, golden, people, live, media, sign_in, sites):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SmallBodies)

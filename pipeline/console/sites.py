@@ -29,6 +29,8 @@ SITES: dict[str, Site] = {
     "/queues": Site("queues.html", Permission.SEE_QUEUES, "Queues"),
     "/case": Site("case.html", Permission.WORK, "Work"),
     "/lead": Site("lead.html", Permission.SEE_QUALITY, "Lead"),
+    "/golden": Site("golden.html", Permission.MOVE, "Golden"),
+    "/people": Site("people.html", Permission.MANAGE_PEOPLE, "People"),
     "/audit": Site("audit.html", Permission.SEE_LOG, "Audit"),
     "/me": Site("me.html", Permission.SEE_SELF, "Me"),
     "/help": Site("help.html", Permission.SEE_SELF, "Help"),

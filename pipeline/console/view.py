@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.console.models import (
+    AtWorkView,
     CaseView,
     EvidenceView,
     HarmView,
@@ -35,6 +36,7 @@ from pipeline.events.values import (
     RuleHit,
     Signal,
 )
+from pipeline.ledger.overview import AtWork
 from pipeline.policy.rules import Policy
 from pipeline.provenance.contradictions import contradictions
 from pipeline.report.words import CREDENTIALS, sureness
@@ -296,4 +298,19 @@ def past_view(outcome: MediaEnforced, hidden: bool = False) -> PastView:
         final=outcome.status is OutcomeStatus.FINAL,
         decided_by=outcome.decided_by.value,
         reasons=[] if hidden else list(outcome.reasons),
+    )
+
+
+def at_work_view(held: AtWork) -> AtWorkView:
+    """A case that somebody holds."""
+    return AtWorkView(
+        person_id=held.who,
+        name=held.name,
+        queue=held.queue,
+        task_id=held.task_id,
+        media_id=held.media_id,
+        harm=held.harm,
+        since=held.since,
+        until=held.until,
+        tasks=held.tasks,
     )

@@ -50,7 +50,13 @@ class People:
             connection.execute(delete(sessions).where(sessions.c.person_id == person_id))
 
     def change_account(
-        self, person_id: str, roles: frozenset[Role], queues: frozenset[str], *, disabled_at: datetime | None, note: Note
+        self,
+        person_id: str,
+        roles: frozenset[Role],
+        queues: frozenset[str],
+        *,
+        disabled_at: datetime | None,
+        note: Note,
     ) -> int | None:
         """What somebody may from now on, and since when they cannot sign in (None: they can). Their sessions end: one
         that a one-time password opened must not gain a role. How many did; None where there is no such account.

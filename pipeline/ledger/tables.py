@@ -34,7 +34,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The migration that makes exactly these tables. Revisions sort as text."""
 
 

@@ -120,6 +120,7 @@ golden = Table(
     Column("action", Text, nullable=False, comment="the right answer"),
     Column("added_by", Text, nullable=False),
     Column("added_at", Utc, nullable=False),
+    Column("retired_at", Utc, comment="null: still in use"),
     Index(None, "queue"),
 )
 

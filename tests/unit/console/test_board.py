@@ -1,4 +1,4 @@
-"""What all queues look like, computed once."""
+"""What many people watch, computed once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ async def test_one_view_serves_all_for_a_while() -> None:
             raise OSError("away")
         return {}
 
-    board = Board(1.0, clock=lambda: now[0])
+    board = Board[dict[str, QueueView]](1.0, clock=lambda: now[0])
     for _ in range(3):
-        await board.views(compute)
+        await board.view(compute)
     now[0] = 1.0
     with pytest.raises(OSError, match="away"):
-        await board.views(compute)
-    await board.views(compute)
+        await board.view(compute)
+    await board.view(compute)
     assert made == [0.0, 1.0, 1.0]
 
 
@@ -40,8 +40,8 @@ async def test_who_asks_meanwhile_waits() -> None:
         time.sleep(0.05)
         return {}
 
-    board = Board(60.0)
-    await asyncio.gather(*(board.views(compute) for _ in range(10)))
+    board = Board[dict[str, QueueView]](60.0)
+    await asyncio.gather(*(board.view(compute) for _ in range(10)))
     assert len(made) == 1
 
 
@@ -54,13 +54,13 @@ async def test_what_takes_long_is_computed_less_often() -> None:
         now[0] += took[0]
         return {}
 
-    board = Board(2.0, clock=lambda: now[0])
-    await board.views(compute)
+    board = Board[dict[str, QueueView]](2.0, clock=lambda: now[0])
+    await board.view(compute)
     for now[0] in (2.9, 3.0, 3.2):
-        await board.views(compute)
+        await board.view(compute)
     took[0] = 3600.0
     now[0] = 7.0
-    await board.views(compute)
+    await board.view(compute)
     for now[0] in (3616.0, 3617.0):
-        await board.views(compute)
+        await board.view(compute)
     assert made == [0.0, 3.2, 7.0, 3617.0]
