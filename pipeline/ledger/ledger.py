@@ -828,8 +828,7 @@ def _engine(url: URL) -> Engine:
         "application_name": "unmask",
     }
     url = url.update_query_dict({**patience, **url.query})
-    # The connection that was used last: it has its statements prepared and planned, which takes longer than running them.
-    return create_engine(url, pool_size=CONNECTIONS, pool_timeout=BUSY_SECONDS, pool_use_lifo=True)
+    return create_engine(url, pool_size=CONNECTIONS, pool_timeout=BUSY_SECONDS)
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

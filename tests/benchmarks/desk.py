@@ -53,8 +53,9 @@ PEOPLE, LEADS = 50, 5
 PACE = 20.0
 """Seconds from one claim of a person's to the next, on average: fast work, as bulk queues see it."""
 SECONDS = 90.0
-WARM = 10.0
-"""Seconds in which a console that has just begun still reads all open cases, for near copies: told apart."""
+WARM = 30.0
+"""Seconds in which a console that has just begun reads all open cases, for near copies, and its connections to the
+database have not yet run each statement so often that it is prepared: told apart."""
 _ANSWERED = TASKS // 5
 _REPOSITORY = Path(__file__).parents[2]
 _HOW = (
