@@ -34,4 +34,5 @@ async function ask(method, path, body, again = false) {
 
 export const get = (path) => ask("GET", path);
 export const post = (path, body = {}) => ask("POST", path, body);
+export const remove = (path) => ask("DELETE", path);
 export const put = (path, body) => ask("PUT", path, body);

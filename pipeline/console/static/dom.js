@@ -22,6 +22,17 @@ export function fill(parent, ...children) {
   return parent;
 }
 
+const called = (element) => element.getAttribute("href") ?? element.getAttribute("aria-label") ?? element.textContent;
+
+/** As `fill`; what had the focus in there has it again, known by where it leads or what it is called: a page that lives
+ * must not take it away from who works with the keyboard. */
+export function refill(parent, ...children) {
+  const had = parent.contains(document.activeElement) ? called(document.activeElement) : null;
+  fill(parent, ...children);
+  if (had !== null) [...parent.querySelectorAll("a, button, input, select")].find((each) => called(each) === had)?.focus({ preventScroll: true });
+  return parent;
+}
+
 /** "in 3 h", "5 min late": a moment as people say it. */
 export function relative(moment, now = Date.now()) {
   const seconds = (new Date(moment).getTime() - now) / 1000;

@@ -1,12 +1,13 @@
 // The queues as they are now, kept up to date by server-sent events.
 
 import { get } from "./api.js";
-import { fill, h, relative, span } from "./dom.js";
+import { fill, h, refill, relative, span, spoken } from "./dom.js";
 import { on } from "./keys.js";
 
 const queues = new Map();
 const body = document.querySelector("#queues tbody");
 const live = document.getElementById("live");
+const working = document.querySelector("#working tbody");
 const mayWork = Boolean(document.getElementById("next"));
 
 const EDGES = [0, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 48 * 3600];
@@ -48,14 +49,42 @@ function row(queue) {
 
 function show() {
   const all = [...queues.values()];
-  fill(body, all.length ? all.map(row) : h("tr", {}, h("td", { colspan: 8, class: "muted" }, "No queue is yours. Ask a lead.")));
+  refill(body, all.length ? all.map(row) : h("tr", {}, h("td", { colspan: 8, class: "muted" }, "No queue is yours. Ask a lead.")));
   const depth = all.reduce((sum, queue) => sum + queue.depth, 0);
   const late = all.reduce((sum, queue) => sum + queue.overdue, 0);
   document.getElementById("summary").textContent = depth ? `${depth} cases wait, ${late} of them late.` : "Nothing waits. Well done.";
 }
 
+// Who holds what, for leads. A lease that ends unheard of is gone from the page too.
+let held = [];
+const left = (until) => Math.max(0, Math.round((new Date(until).getTime() - Date.now()) / 1000));
+const countdown = (seconds) => `in ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+
+function person(each) {
+  const more = each.tasks > 1 ? ` and ${each.tasks - 1} near ${each.tasks > 2 ? "copies" : "copy"}` : "";
+  return h("tr", { "data-person": each.person_id }, h("td", { title: each.person_id }, each.name), h("td", {}, each.queue),
+    h("td", {}, h("a", { href: `/cases/${each.task_id}` }, each.media_id), h("div", { class: "muted small" }, `${spoken(each.harm)}${more}`)),
+    h("td", {}, span(Math.max(0, (Date.now() - new Date(each.since).getTime()) / 1000))), h("td", { "data-until": each.until }, countdown(left(each.until))));
+}
+
+function showWorking() {
+  const now = held.filter((each) => left(each.until) > 0);
+  refill(working, now.length ? now.map(person) : h("tr", {}, h("td", { colspan: 5, class: "muted" }, "Nobody holds a case.")));
+}
+
+function tick() {
+  const cells = [...working.querySelectorAll("[data-until]")];
+  if (cells.some((cell) => left(cell.dataset.until) === 0)) showWorking();
+  else for (const cell of cells) cell.textContent = countdown(left(cell.dataset.until));
+}
+
 for (const queue of await get("/queues")) queues.set(queue.name, queue);
 show();
+if (working) {
+  held = await get("/at-work");
+  showWorking();
+  setInterval(tick, 1000);
+}
 
 function listen() {
   const events = new EventSource("/api/v1/events");
@@ -63,6 +92,10 @@ function listen() {
     const queue = JSON.parse(event.data);
     queues.set(queue.name, queue);
     show();
+  });
+  events.addEventListener("at-work", (event) => {
+    held = JSON.parse(event.data);
+    showWorking();
   });
   events.addEventListener("open", () => { live.textContent = "live"; live.classList.add("on"); });
   events.addEventListener("error", () => {
@@ -73,5 +106,5 @@ function listen() {
   });
 }
 listen();
-setInterval(show, 30000);
+setInterval(() => { show(); if (working) showWorking(); }, 30000);
 if (mayWork) on("n", "take the most urgent case", () => location.assign("/case"));
