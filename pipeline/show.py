@@ -77,19 +77,15 @@ def looked_at(decided: MediaDecided) -> str:
 
 
 def evaluation_table(evaluation: Evaluation) -> Group:
-    """What `unmask evaluate` measured, a line per family, and what makes it look better than it is.
-
-    No wider than a terminal of 80 letters, whatever is measured: a figure that is cut says nothing.
-    """
+    """What `unmask evaluate` measured, a line per family, and what makes it look better than it is."""
     heads = ("genuine,\nmade", "found at\n1 %, 5 %", "error", "in\ndoubt", "false\nalarms", "")
-    table = Table(Column("family", min_width=11), Column("AUC\nper upload", min_width=12), *heads, title="Evaluation")
-    table.box, table.padding, table.pad_edge = SIMPLE_HEAD, (0, 1, 0, 0), False
+    table = _narrow("Evaluation", "AUC\nper upload", *heads)
     for each in evaluation.families:
         upload, held = each.upload, each.trust
         area = upload.area if upload else None
         table.add_row(
             each.family.value.replace("_", " "),
-            f"{area.value:.3f}\n[{area.low:.2f}, {area.high:.2f}]" if area else "one label\nonly",
+            _area(area.value, area.low, area.high) if area else "one label\nonly",
             f"{upload.real}\n{upload.fake}" if upload else "–",
             "\n".join(f"{rate.value:.2f}" for _, rate in upload.tpr_at) if upload else "–",
             f"{held.error:.3f}" if held else "–",
@@ -102,28 +98,40 @@ def evaluation_table(evaluation: Evaluation) -> Group:
 
 def calibration_table(fitted: Sequence[Fitted]) -> Table:
     """What `unmask calibrate` made of each family."""
-    table = Table(
-        "family", "genuine", "made", "AUC", "error before", "after", "in doubt from", "to", "in doubt", "false alarms",
-        "missed", "", title="Calibration",
-    )  # fmt: skip
+    heads = (
+        "genuine,\nmade",
+        "error\nbefore,\nafter",
+        "in doubt\nfrom,\nto",
+        "in\ndoubt",
+        "false\nalarms,\nmissed",
+        "",
+    )
+    table = _narrow("Calibration", "AUC", *heads)
     for each in fitted:
         made = each.calibration
         band = made.abstain
         table.add_row(
             each.family.value.replace("_", " "),
-            str(made.real),
-            str(made.fake),
-            "{:.3f} [{:.3f}, {:.3f}]".format(*made.auc) if made.auc else "–",
-            f"{each.error_before:.3f}",
-            f"{each.error_after:.3f}",
-            f"{band.low:.2f}" if band else "–",
-            f"{band.high:.2f}" if band else "–",
+            _area(*made.auc) if made.auc else "–",
+            f"{made.real}\n{made.fake}",
+            f"{each.error_before:.3f}\n{each.error_after:.3f}",
+            f"{band.low:.2f}\n{band.high:.2f}" if band else "–",
             f"{each.abstained:.0%}",
-            f"{each.false_positives:.1%}",
-            f"{each.missed:.1%}",
-            "a hint only" if made.advisory else "",
+            f"{each.false_positives:.1%}\n{each.missed:.1%}",
+            "a hint\nonly" if made.advisory else "",
         )
     return table
+
+
+def _narrow(title: str, area: str, *heads: str) -> Table:
+    """No wider than a terminal of 80 letters, whatever is measured: a figure that is cut says nothing."""
+    table = Table(Column("family", min_width=11), Column(area, min_width=12), *heads, title=title)
+    table.box, table.padding, table.pad_edge = SIMPLE_HEAD, (0, 1, 0, 0), False
+    return table
+
+
+def _area(value: float, low: float, high: float) -> str:
+    return f"{value:.3f}\n[{low:.2f}, {high:.2f}]"
 
 
 def listening_table(rows: Sequence[Listener]) -> Table:
