@@ -25,6 +25,7 @@ from pipeline.console.shelf import Shelf
 from pipeline.decode.pool import DecodePool
 from pipeline.decode.port import DecodeBudget
 from pipeline.events.values import (
+    Action,
     Box,
     Credentials,
     Evidence,
@@ -45,7 +46,7 @@ from pipeline.settings import Settings
 from pipeline.stack.ports import free_ports
 from tests import media
 from tests.console import POLICY, make_console
-from tests.records import decided, upload
+from tests.records import decided, reviewed, upload
 from tests.work_promises import put
 
 T = TypeVar("T")
@@ -189,6 +190,16 @@ class Site:
         signals = (Signal(Family.VOICE_CLONE, SignalStatus.SCORED, 0.93, 0.8, 0.97, evidence=points),)
         sampling = Sampling("pyav", audio_seconds=float(SECONDS))
         return self._wait(media_id, queue, self.samples.sound, facts, signals, sampling, **changes)
+
+    def decided(self, media_id: str, queue: str = "faces", *, golden: bool = False) -> UUID:
+        """A photograph that somebody decided to remove; golden: from now on it measures people."""
+        task = self.photo(media_id, queue)
+        found = self.parts.work.task(task)
+        assert found is not None
+        self.parts.ledger.record_review(reviewed(found[0], reviewer="rae"))
+        if golden:
+            self.parts.golden.add(task, Action.REMOVE, "lou", self.now)
+        return task
 
     def _wait(
         self,

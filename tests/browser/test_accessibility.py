@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,21 @@ def test_axe_finds_nothing_serious(site: Site, visit: Visits, axe: str, theme: s
     site.photo("m2", starts=2, caption="a photo")
     site.sound("m3", starts=3, caption="a sound")
     site.photo("m4", "intimate", harm="intimate-imagery", starts=4)
-    lea = visit(site, Role.LEAD, Role.AUDITOR, name="lea", color_scheme=theme)
+    for name in ("g1", "g2"):
+        site.decided(name, golden=name == "g1")
+    site.photo("m5", "voices")
+    assert site.parts.work.claim("bob", ("voices",), site.now, timedelta(hours=1)) is not None
+    lea = visit(site, Role.LEAD, Role.AUDITOR, Role.ADMIN, name="lea", color_scheme=theme)
     page = lea.go("/queues")
     expect(page.locator("tr[data-queue]").first).to_be_visible()
+    expect(page.locator("tr[data-person]")).to_have_count(1)
     look("queues", lea)
     lea.press("?")
     look("keys", lea)
     for path, there in (
         ("/lead", "#tasks tbody tr"),
+        ("/golden", "#golden tbody tr"),
+        ("/people", "#people tbody tr"),
         ("/audit", "#verify"),
         ("/me", "#exposure tbody tr"),
         ("/help", "article"),
@@ -77,6 +85,11 @@ def test_axe_finds_nothing_serious(site: Site, visit: Visits, axe: str, theme: s
         lea.go(path)
         page.locator(there).first.wait_for()
         look(path, lea)
+    page = lea.go("/people")
+    for button in ("Change zed", "Sign out lea"):
+        page.get_by_role("button", name=button).click()
+        look(button, lea)
+        lea.press("Escape")
 
     ann = visit(site, Role.REVIEWER, color_scheme=theme)
     ann.expected = ("403",)

@@ -14,7 +14,7 @@ from pipeline.review.port import Answer
 from tests.browser.conftest import Visits
 from tests.browser.scene import Site
 
-PAGES = ("/queues", "/case", "/lead", "/audit", "/me", "/help", "/cases/{task}")
+PAGES = ("/queues", "/case", "/lead", "/golden", "/people", "/audit", "/me", "/help", "/cases/{task}")
 
 
 def test_a_queue_fills_and_empties_before_ones_eyes(site: Site, visit: Visits) -> None:
@@ -121,13 +121,19 @@ def test_pages_fit_the_screen(site: Site, visit: Visits, theme: str, width: int)
     """At a desk and on a tablet, light and dark, nothing has to be scrolled sideways."""
     task = site.video("a-rather-long-name-of-an-upload-as-platforms-give-them-0123456789abcdef", caption="word " * 60)
     site.photo("m2")
-    lea = visit(
-        site, Role.LEAD, Role.AUDITOR, viewport={"width": width, "height": 1000}, color_scheme=theme, name="lea"
-    )
+    site.decided("another-rather-long-name-of-an-upload-as-platforms-give-them-0123456789abcdef", golden=True)
+    everything = (Role.LEAD, Role.AUDITOR, Role.ADMIN)
+    lea = visit(site, *everything, viewport={"width": width, "height": 1000}, color_scheme=theme, name="lea")
     for path in PAGES:
         page = lea.go(path.format(task=task))
         page.wait_for_load_state("networkidle" if path != "/queues" else "load")
-        there = {"/queues": "tr[data-queue]", "/case": ".stage", "/lead": "#tasks td"}.get(path, "main *")
+        there = {
+            "/queues": "tr[data-queue]",
+            "/case": ".stage",
+            "/lead": "#tasks td",
+            "/golden": "#golden td",
+            "/people": "#people td",
+        }.get(path, "main *")
         page.locator(there).first.wait_for()
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, (path, width)

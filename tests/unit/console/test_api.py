@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from fastapi.routing import APIRoute
 
+from pipeline.console.sites import SITES
 from pipeline.events import ReviewDecided, SubjectRequested
 from pipeline.events.codec import decode
 from pipeline.events.values import Action, RequestKind
@@ -74,7 +75,7 @@ async def test_every_role_meets_every_route(console: Console) -> None:
     """The matrix in `GRANTS` is what the API does: 401 without a session, 403 without the permission, else something
     else; a route without a permission does not exist."""
     routes = api_routes(console)
-    assert len(routes) >= 25
+    assert len(routes) >= 35
     for route in routes:
         permission = needed(route)
         if route.path == "/api/v1/events":  # a stream without an end; its entry is the same
@@ -90,6 +91,20 @@ async def test_every_role_meets_every_route(console: Console) -> None:
                 assert status != 403 or "{token}" in route.path, (role, route.path, status)
             else:
                 assert status == 403, (role, route.path, status)
+
+
+async def test_every_role_meets_every_page(console: Console) -> None:
+    """Each page is shown to those who may see it, offered to them alone, and refused in words to everybody else."""
+    for role in Role:
+        async with console.client(role, name=role.value) as client:
+            menu = (await client.get("/help")).text.partition("</nav>")[0]
+            for path, site in SITES.items():
+                may = site.needs in GRANTS[role]
+                assert (await client.get(path)).status_code == (200 if may else 403), (role, path)
+                assert (f'href="{path}"' in menu) == (may or path == "/queues"), (role, path)
+    async with console.client() as nobody:
+        for path in SITES:
+            assert (await nobody.get(path)).status_code == 303, path
 
 
 async def test_a_changing_request_needs_the_pages_token(console: Console) -> None:
