@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UNMASK_HOME ?= $(CURDIR)/.unmask
 KEEP ?=
+ROOT = $(filter 0,$(shell id -u))
 SETUP := $(VENV)/.set-up
 
 .DEFAULT_GOAL := help
@@ -16,8 +17,9 @@ help: ## Say what there is
 demo: $(SETUP) ## Run the main job end to end on embedded parts (KEEP=1: stay up afterwards)
 	$(BIN)/unmask demo $(if $(KEEP),--keep)
 
-test: $(SETUP) system models ## Every test: unit, contract, conformance, integration, browser, a short chaos run
-	$(BIN)/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/browser tests/chaos
+test: $(SETUP) system models ## Every test: unit, contract, conformance, integration, browser, a short chaos run; as root the images too
+	$(BIN)/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/browser tests/chaos $(if $(ROOT),tests/images)
+	@$(if $(ROOT),,echo "Left out, as they need root: the images (sudo make images)")
 
 check: lint types imports unit ## What has to be green before a commit: lint, types, import rules, fast tests
 
@@ -37,7 +39,7 @@ unit: $(SETUP)
 chaos: $(SETUP) system models ## Break everything at random for ten minutes under load, on three brokers; writes docs/chaos.*
 	$(BIN)/python -m tests.chaos.run --brokers 3 --minutes 10 --uploads 3000 --report docs
 
-images: $(SETUP) ## Build the images of worker and console, and run them (as root; buildah and debootstrap come by apt)
+images: $(SETUP) ## Build the images of worker and console, and run them (as root; buildah and mmdebstrap come by apt)
 	@bash .lock/system images $(PYTHON)
 	$(BIN)/python -m pytest tests/images
 
@@ -69,5 +71,5 @@ $(SETUP): pyproject.toml .lock/requirements.txt .lock/bootstrap.txt .lock/system
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-system: # What the tests need beside Python: Java 17 and Maven (Apache Kafka), ffmpeg (benchmark), Chromium (the console's pages)
+system: # What the tests need beside Python: Java 17 and Maven (Apache Kafka), ffmpeg (benchmark), Chromium (the console's pages), buildah
 	@bash .lock/system test $(PYTHON)

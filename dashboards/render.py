@@ -32,6 +32,9 @@ from matplotlib import pyplot as plt
 _INK, _GRID, _BACK = "#24292f", "#d8dee4", "#ffffff"
 _LONG = 34
 _MOST_LINES, _MOST_BARS = 6, 10
+_NUMBERS_HIGH = 0.45
+"""How high a row of numbers is beside one of lines."""
+_OVER_TIME = ("lines", "stacked", "heatmap")
 
 
 class Line(Protocol):
@@ -64,20 +67,27 @@ class _Named:
 def draw(board: Board, ask: Ask, path: Path) -> None:
     """Write the picture of one dashboard. `ask`: a query's series over the span that is shown."""
     rows = _laid_out(board)
-    figure = plt.figure(figsize=(15, 0.6 + 2.0 * len(rows)), facecolor=_BACK)
-    grid = figure.add_gridspec(len(rows), 24, hspace=0.55, wspace=6.0, left=0.045, right=0.985, bottom=0.02)
+    heights = [_NUMBERS_HIGH if all(panel.kind == "number" for panel in panels) else 1.0 for panels in rows]
+    figure = plt.figure(figsize=(15, 0.6 + 2.0 * sum(heights)), facecolor=_BACK)
+    grid = figure.add_gridspec(
+        len(rows), 24, hspace=0.6, wspace=6.0, left=0.045, right=0.985, bottom=0.02, height_ratios=heights
+    )
+    found = [[_named(panel, ask) for panel in panels] for panels in rows]
+    moments = [at for of_row in found for of_panel in of_row for each in of_panel for at, _ in each.points]
     figure.subplots_adjust(top=1 - 0.75 / figure.get_figheight())
     figure.suptitle(board.title, x=0.045, ha="left", fontsize=15, color=_INK, y=1 - 0.1 / figure.get_figheight())
     for y, panels in enumerate(rows):
         x = 0
-        for panel in panels:
+        for panel, series in zip(panels, found[y], strict=True):
             axes = figure.add_subplot(grid[y, x : x + panel.width])
             x += panel.width
             axes.set_title(panel.title, fontsize=9, loc="left", color=_INK)
             axes.tick_params(labelsize=6, colors=_INK, length=2)
             for side in axes.spines.values():
                 side.set_color(_GRID)
-            _panel(axes, panel, _named(panel, ask))
+            _panel(axes, panel, series)
+            if series and panel.kind in _OVER_TIME:
+                axes.set_xlim(min(moments), max(moments))
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=80)
@@ -158,6 +168,8 @@ def _lines(axes: Any, panel: Panel, series: list[_Named]) -> None:
     highest = max(max(each.known) for each in series)
     if panel.limit is not None and panel.limit <= 2 * highest:  # a limit far away would press the lines flat
         axes.axhline(panel.limit, color="#cf222e", linewidth=0.9, linestyle="--")
+    if min(min(each.known) for each in series) >= 0:
+        axes.set_ylim(0, None if highest > 0 else 1)
     _axis(axes, panel)
     axes.legend(fontsize=5.5, loc="best", frameon=False)
 
@@ -186,6 +198,8 @@ def _bars(axes: Any, panel: Panel, series: list[_Named]) -> None:
     ranked = sorted(series, key=lambda each: -each.known[-1])[:_MOST_BARS]
     names, values = [each.name[:_LONG] for each in ranked], [each.known[-1] for each in ranked]
     axes.barh(range(len(values)), values, color="#54aeff")
+    axes.set_xlim(0, 1.05 * max(values) or 1)
+    axes.set_xticks([])
     axes.set_yticks([])
     axes.invert_yaxis()
     for y, (name, value) in enumerate(zip(names, values, strict=True)):

@@ -8,16 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+SUITE, PYTHON = "bookworm", "3.11"
+"""The Debian of the base, and its Python: wheels are fetched for that one, whichever runs the tests."""
+_PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)] + ["manylinux2014_x86_64"]
+"""What the C library of that Debian (2.36) can load."""
+PATIENCE = 300.0
+"""Seconds for a command in an image, or for its start: on a machine that is busy with something else."""
 _CONFINED = """
 set -eu
 mount --make-rprivate /
@@ -33,14 +41,35 @@ exec chroot "$IMAGE" /usr/bin/setpriv --reuid 10001 --regid 10001 --clear-groups
 """
 
 
+def obstacle(folder: Path) -> str:
+    """Why images can be neither built below this folder nor run, here; empty: they can."""
+    if os.geteuid() != 0:
+        return "root is needed"
+    for program in ("buildah", "mmdebstrap", "unshare", "setpriv"):
+        if shutil.which(program) is None:
+            return f"{program} is missing; `make images` installs it where apt-get can"
+    with tempfile.TemporaryDirectory(dir=folder) as tried:
+        overlay = (
+            'cd "$1" && mkdir lower upper work merged && mount --make-rprivate / && mount -t proc proc /proc && '
+            "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged"
+        )
+        done = subprocess.run(
+            ["unshare", "--mount", "--pid", "--fork", "sh", "-c", overlay, "sh", tried],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return f"no mounts in namespaces, or no overlay in {folder}: {done.stderr.strip()}" if done.returncode else ""
+
+
 def base(home: Path) -> Path:
-    """The files of a small Debian with Python, kept between runs."""
-    made = home / "images" / "base"
+    """The files of a small Debian with Python, in an archive that is kept between runs."""
+    made = home / "images" / f"{SUITE}.tar"
     if not made.exists():
-        making = made.with_name(f".base-{os.getpid()}")
-        making.mkdir(parents=True)
+        made.parent.mkdir(parents=True, exist_ok=True)
+        making = made.with_name(f".{os.getpid()}-{made.name}")
         packages = "--include=ca-certificates,python3,python3-venv"
-        subprocess.run(["debootstrap", "--variant=minbase", packages, "bookworm", str(making)], check=True)
+        subprocess.run(["mmdebstrap", "--variant=minbase", packages, SUITE, str(making)], check=True)
         making.rename(made)
     return made
 
@@ -49,11 +78,13 @@ def wheels(home: Path) -> Path:
     """Every wheel that the images need, kept between runs and fetched again when the lock changes."""
     folder = home / "images" / "wheels"
     files = [ROOT / "docker" / "console.txt", ROOT / ".lock" / "bootstrap.txt"]
-    of = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    of = hashlib.sha256(b"".join([PYTHON.encode(), *(path.read_bytes() for path in files)])).hexdigest()
     mark = folder / ".of"
     if not mark.exists() or mark.read_text(encoding="utf-8").strip() != of:
-        folder.mkdir(parents=True, exist_ok=True)
         fetch = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
+        fetch += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+        fetch += [f"--platform={each}" for each in _PLATFORMS]
+        folder.mkdir(parents=True, exist_ok=True)
         for path in files:
             subprocess.run([*fetch, "--require-hashes", "-r", str(path), "-d", str(folder)], check=True)
         mark.write_text(of, encoding="utf-8")
@@ -84,14 +115,22 @@ class Image:
     def run(self, *command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
         """Any command in the image, confined, to its end."""
         process = self._begin([*command], env or {}, subprocess.PIPE)
-        out, _ = process.communicate(timeout=120)
+        try:
+            out, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
         return subprocess.CompletedProcess(command, process.returncode, out)
 
-    def end(self, process: subprocess.Popen[bytes], seconds: float = 60) -> int:
+    def end(self, process: subprocess.Popen[bytes], seconds: float = PATIENCE) -> int:
         """SIGTERM to what runs in the image; its exit status."""
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
-        os.kill(int(children[0]), signal.SIGTERM)
-        return process.wait(seconds)
+        with suppress(ProcessLookupError):
+            for child in children:
+                os.kill(int(child), signal.SIGTERM)
+        try:
+            return process.wait(seconds)
+        finally:
+            process.kill()
 
     def _begin(self, command: list[str], env: dict[str, str], out: Any) -> subprocess.Popen[bytes]:
         mounts = " ".join(f"{source}:{target}" for target, source in self.mounts.items())
@@ -120,7 +159,7 @@ class Builder:
         return subprocess.run([*self._buildah, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
 
     def take(self, name: str, files: Path) -> str:
-        """Make an image of a folder; its name with its digest."""
+        """Make an image of an archive; its name with its digest."""
         container = self("from", "scratch")
         self("add", "--quiet", container, str(files), "/")
         self("commit", "--quiet", "--rm", container, name)

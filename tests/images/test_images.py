@@ -20,11 +20,11 @@ from pipeline.events import OutcomeStatus
 from pipeline.events.values import Action
 from pipeline.models.samples import sample_photographs
 from pipeline.stack.ports import free_ports
-from tests.images.image import Builder, Image, base, wheels
+from tests.images.image import PATIENCE, Builder, Image, base, obstacle, wheels
 from tests.postgres import running_postgres
 from tests.stacks import MODELS, PARTITIONS, platform_on, stack_options
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ class Built:
 @pytest.fixture(scope="module")
 def built(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """The console goes on where the worker ends, so the worker is there when the console is."""
-    builder = Builder(tmp_path_factory.mktemp("images"))
+    folder = tmp_path_factory.mktemp("images")
+    if why := obstacle(folder):
+        pytest.fail(f"images can be neither built nor run here: {why}")
+    builder = Builder(folder)
     try:
         named, wheelhouse = builder.take("base", base(home)), wheels(home)
         console = builder.build("console", named, wheelhouse)
@@ -57,7 +60,7 @@ def images(built: Built) -> dict[str, Image]:
 
 def until_answered(url: str, process: subprocess.Popen[bytes], log: Path) -> bytes:
     """The body, once there is one and all is well."""
-    end = time.monotonic() + 180
+    end = time.monotonic() + PATIENCE
     said = "nothing"
     while True:
         assert process.poll() is None, log.read_text(encoding="utf-8")[-3000:]
