@@ -432,17 +432,6 @@ class Work:
                 found[queue] = QueueState(queue, depth, oldest, overdue, leased, held, slack)
         return found
 
-    def at_work(self, now: datetime) -> tuple[tuple[str, str, UUID, datetime], ...]:
-        """(reviewer, queue, task, lease's end) of every task that is held."""
-        query = (
-            select(_w.leased_by, _t.queue, _w.task_id, _w.leased_until)
-            .select_from(work.join(tasks, _w.task_id == _t.task_id))
-            .where(_w.leased_until > now, _t.state == TaskState.OPEN.value)
-            .order_by(_w.leased_by, _t.queue, _w.task_id)
-        )
-        with self._ledger.reading(Stage.SETTLE) as connection:
-            return tuple((row[0], row[1], row[2], row[3]) for row in connection.execute(query))
-
     def handling_seconds(self, queue: str, since: datetime) -> tuple[int, float, float] | None:
         """How many answers, of the latest 200, and the median and 90th percentile of their seconds; None with fewer
         than two."""

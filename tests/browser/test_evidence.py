@@ -154,4 +154,4 @@ def test_a_case_can_be_read_without_taking_it(site: Site, visit: Visits) -> None
     page = visit(site, Role.AUDITOR).go(f"/cases/{task}")
     expect(page.locator(".timeline .dot").first).to_be_visible()
     expect(page.locator(".decide, lease-clock")).to_have_count(0)
-    assert site.parts.work.at_work(site.now) == ()
+    assert site.parts.overview.at_work(site.now) == ()

@@ -113,7 +113,7 @@ def test_a_case_is_given_back(site: Site, visit: Visits) -> None:
     page.locator(".stage").wait_for()
     ann.press("q")
     page.wait_for_url("**/queues")
-    assert site.parts.work.at_work(site.now) == ()
+    assert site.parts.overview.at_work(site.now) == ()
     bob = visit(site, Role.REVIEWER, name="bob").go("/case")
     bob.locator(".stage").wait_for()
 
