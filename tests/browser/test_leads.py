@@ -73,7 +73,7 @@ def test_a_lead_makes_a_decided_case_golden_and_retires_one_by_keys(serve: Serve
     rows = page.locator("#golden tbody tr")
     expect(page.locator("#share")).to_contain_text("About 5 %")
     expect(rows.first).to_contain_text("0 of 1")
-    expect(rows.first).to_contain_text("allow 1")
+    expect(rows.first).to_contain_text("1 × allow")
     expect(page.locator("#rates")).to_contain_text("0 of 1")
     lea.press("a")
     page.keyboard.type("m1")

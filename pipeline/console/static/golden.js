@@ -40,7 +40,7 @@ async function act(button, doing) {
 }
 
 function known(task) {
-  const said = OUTCOMES.filter((each) => task.answers[each]).map((each) => `${each} ${task.answers[each]}`).join(", ");
+  const said = Object.entries(task.answers).sort((a, b) => b[1] - a[1]).map(([each, count]) => `${count} × ${each}`).join(", ");
   const retire = h("button", { type: "button", "aria-label": `Retire ${task.media_id}`, onclick: () => act(retire, async () => {
     await remove(`/golden/${task.task_id}`);
     await list();
@@ -87,7 +87,7 @@ async function list(on = false) {
 
 async function find() {
   const name = wanted.value.trim();
-  const found = await get(`/golden/candidates?limit=20&${new URLSearchParams(name ? { media_id: name } : { queue: queue.value })}`);
+  const found = await get(`/golden/candidates?limit=10&${new URLSearchParams(name ? { media_id: name } : { queue: queue.value })}`);
   refill(candidates, found.length ? found.map(possible) : nothing(5, name ? "No decided case of this upload is in your queues, or it is golden already." : "Nothing was decided here yet."));
 }
 

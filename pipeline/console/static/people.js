@@ -42,7 +42,7 @@ function row(person, { changeable, queues }) {
     : h("span", { class: "muted" }, person.roles.includes("integration") ? "a token" : "elsewhere");
   return h("tr", {}, h("td", {}, h("strong", {}, person.name), person.name === person.person_id ? null : h("div", { class: "muted small" }, person.person_id)),
     h("td", {}, person.roles.join(", ") || "–"), h("td", {}, person.queues.map((queue) => (queue === "*" ? "every one" : queue)).join(", ") || "none"), h("td", {}, account),
-    h("td", {}, person.sessions ? `${person.sessions}, the last began ${relative(person.latest_at)}` : h("span", { class: "muted" }, "no")),
+    h("td", {}, person.sessions ? `${person.sessions > 1 ? `${person.sessions} sessions, the last ` : ""}${relative(person.latest_at)}` : h("span", { class: "muted" }, "no")),
     h("td", {}, h("div", { class: "row" }, person.local && changeable && person.person_id !== me.id ? button("Change…", "Change", () => change(person, queues)) : null,
       person.sessions ? button("Sign out…", "Sign out", () => signOut(person)) : null)));
 }

@@ -43,7 +43,7 @@ function row(queue) {
     h("td", {}, queue.oldest ? relative(queue.oldest) : "–"),
     h("td", {}, histogram(queue.slack)),
     h("td", {}, queue.at_work.length ? queue.at_work.join(", ") : h("span", { class: "muted" }, "nobody"),
-      h("div", { class: "muted small" }, `${span(queue.handling_seconds)} a case${queue.handling_measured ? "" : " (assumed)"}`)),
+      h("div", { class: "muted small pace", title: queue.handling_measured ? "" : "Nobody answered lately: by the policy." }, `${span(queue.handling_seconds)} ${queue.handling_measured ? "a case" : "assumed"}`)),
     h("td", {}, mayWork && queue.depth ? h("a", { class: "button", href: link }, "Work", h("span", { class: "hidden" }, ` ${queue.name}`)) : null));
 }
 
