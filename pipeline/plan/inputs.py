@@ -12,7 +12,8 @@ from pipeline.load.mix import Kind
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
+# As `Probability` is written: Python takes equal annotations for one, and schemas would say whichever came first.
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 class Known(StrEnum):
