@@ -34,7 +34,7 @@ td.n{font-variant-numeric:tabular-nums;white-space:nowrap}.warn{background:#fff5
 padding:.5rem .9rem;margin:.4rem 0}.hint{background:#eef1f6;border-left:4px solid #6b7b95;padding:.5rem .9rem}
 .muted{color:#5c6879}.wrong{display:flex;flex-wrap:wrap;gap:.8rem}.wrong figure{margin:0;width:190px;font-size:.78rem}
 .wrong img{width:180px;height:auto;border:1px solid #d5dae2;display:block}svg{max-width:100%;height:auto}
-nav a{margin-right:1rem}.scroll{overflow-x:auto}
+nav a{margin-right:1rem}.scroll{overflow-x:auto}.interval{display:block;font-size:.9em}
 """
 
 
@@ -107,7 +107,7 @@ def _name(family: FamilyResult) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    return f"{figure.value:.3f} <span class=muted>[{figure.low:.3f}, {figure.high:.3f}]</span>"
+    return f"{figure.value:.3f} <span class='muted interval'>[{figure.low:.3f}, {figure.high:.3f}]</span>"
 
 
 def _costs(evaluation: Evaluation) -> str:
