@@ -16,7 +16,7 @@ from pipeline.testing import FakeInfer, Hang, faces_at, meshed, no_faces, pictur
 DOWN = Transient(Stage.DETECT, Reason.INFERENCE_UNAVAILABLE, "down")
 ONE = faces_at((80, 60, 240, 220))
 TWO = faces_at((10, 60, 130, 200), (180, 60, 300, 200))
-DAWN = 5.0
+DAWN, DUSK = 5.0, 6.7
 SPAN = Span(6.0, 8.0, 12.5, "a test")
 
 
@@ -30,6 +30,11 @@ def film(at):
     return picture(320, 240, seed=int(at)) if at >= DAWN else np.zeros((240, 320, 3), np.uint8)
 
 
+def evening(at):
+    """A picture in the first third of `SPAN`, then dark."""
+    return picture(320, 240, seed=int(at)) if at < DUSK else np.zeros((240, 320, 3), np.uint8)
+
+
 def likeness(*persons):
     return {person: np.eye(256, dtype=np.float32)[person] for person in persons}
 
@@ -38,8 +43,8 @@ def looks_like(person):
     return lambda model, tensors: {"embedding": np.tile(likeness(person)[person], (len(tensors["face"]), 1))}
 
 
-async def follow(infer, *spans, known=(), persons=None, seconds=30.0, **options):
-    windows = windows_of(film, spans or [SPAN], 7)
+async def follow(infer, *spans, known=(), persons=None, seconds=30.0, shown=film, **options):
+    windows = windows_of(shown, spans or [SPAN], 7)
     until = asyncio.get_running_loop().time() + seconds
     return await FollowFaces(**options)(windows, FindFaces(), known, persons or {}, infer, until=until)
 
@@ -108,8 +113,8 @@ async def test_a_face_that_is_lost_is_looked_for_and_found_again():
 
 async def test_a_track_ends_with_its_face():
     """When the detector does not see it either, what was followed until then remains."""
-    gone = answers([ONE, no_faces], mesh=[meshed(), meshed(), meshed(0.1), meshed()])
-    (track,) = (await follow(gone)).tracks
+    gone = answers(in_the_light, mesh=[meshed(), meshed(), meshed(0.1), meshed()])
+    (track,) = (await follow(gone, shown=evening)).tracks
     assert [face.frame for face in track.faces] == list(range(7, 13))
 
 
