@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UNMASK_HOME ?= $(CURDIR)/.unmask
 KEEP ?=
+# Which order the tests come in: the same everywhere, so that one that passes here passes there. SEED=$RANDOM draws another.
+SEED ?= 818954523
 ROOT = $(filter 0,$(shell id -u))
 SETUP := $(VENV)/.set-up
 
@@ -18,7 +20,8 @@ demo: $(SETUP) ## Run the main job end to end on embedded parts (KEEP=1: stay up
 	$(BIN)/unmask demo $(if $(KEEP),--keep)
 
 test: $(SETUP) system models ## Every test: unit, contract, conformance, integration, browser, a short chaos run; as root the images too
-	$(BIN)/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/browser tests/chaos $(if $(ROOT),tests/images)
+	$(BIN)/python -m pytest tests/unit tests/contract tests/conformance tests/integration tests/browser tests/chaos $(if $(ROOT),tests/images) \
+		--randomly-seed=$(SEED)
 	@$(if $(ROOT),,echo "Left out, as they need root: the images (sudo make images)")
 
 check: lint types imports unit ## What has to be green before a commit: lint, types, import rules, fast tests

@@ -120,7 +120,7 @@ def test_light_that_jumps_turns():
     points = still()[:4]
     steady = light(points, [lamp(1)] * 4)
     jumping = light(points, [lamp(1), lamp(-1), lamp(1), lamp(-1)])
-    assert steady["light_turns"] == pytest.approx(0, abs=1e-6)
+    assert steady["light_turns"] == pytest.approx(0, abs=1e-4)  # an arc cosine near 1 knows no more than 1e-6 degrees
     assert jumping["light_turns"] > 60
 
 
