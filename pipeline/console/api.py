@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -51,7 +51,7 @@ from pipeline.review.port import Answer, Answered, Held, Refused
 from pipeline.review.quality import quality as measure
 from pipeline.topology import SUBJECT_REQUESTED
 
-_EMPTY = {204: {"description": "nothing to do"}}
+_EMPTY: dict[int | str, dict[str, Any]] = {204: {"description": "nothing to do"}}
 VIEWS = ("original", "picture", "crop", "heat", "noise", "compression", "spectrum", "wave", "spectrogram")
 """What can be had of a case's media; see media.py."""
 _ENDED = "Your lease has ended; the task went back to the queue."
@@ -59,7 +59,7 @@ _LATELY = timedelta(hours=24)
 _DAY = timedelta(days=1)
 _LONGEST_HOLD = timedelta(days=366)
 
-router = APIRouter(prefix="/api/v1", responses=PROBLEMS)  # type: ignore[arg-type]
+router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
 
 Self_ = Annotated[Person, Depends(needs(Permission.SEE_SELF))]
 SeesQueues = Annotated[Person, Depends(needs(Permission.SEE_QUEUES))]
@@ -206,7 +206,7 @@ async def tasks(
 # --- work ------------------------------------------------------------------------------------------------------------
 
 
-@router.post("/work/claim", responses=_EMPTY, response_model=CaseView)  # type: ignore[arg-type]
+@router.post("/work/claim", responses=_EMPTY, response_model=CaseView)
 async def claim(request: Request, person: Works, wanted: Claim) -> Response:
     """The most urgent case that one may have, or the one that one holds already."""
     parts = parts_of(request)
@@ -232,7 +232,7 @@ async def claim_task(request: Request, person: Works, task_id: UUID) -> Response
     )
 
 
-@router.get("/work/case", responses=_EMPTY, response_model=CaseView)  # type: ignore[arg-type]
+@router.get("/work/case", responses=_EMPTY, response_model=CaseView)
 async def held_case(request: Request, person: Works) -> Response:
     """The case that one holds."""
     parts = parts_of(request)

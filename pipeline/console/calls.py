@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from fastapi import HTTPException
@@ -19,7 +19,7 @@ from pipeline.review.port import Refused
 
 T = TypeVar("T")
 
-PROBLEMS = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "the body is no JSON"},
     401: {"model": Problem, "description": "nobody is signed in"},
     403: {"model": Problem, "description": "not allowed"},

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 
+from pipeline.console.api import Limit, Moves
 from pipeline.console.calls import PROBLEMS, in_thread, log, own_queue, visible
-from pipeline.console.entry import needs, parts_of
+from pipeline.console.entry import parts_of
 from pipeline.console.models import GoldenIn, GoldenQueueView, GoldenView, SettledView
 from pipeline.events.values import Action
 from pipeline.ledger.entries import Note
 from pipeline.ledger.overview import GoldenTask
-from pipeline.review.people import Permission, Person
 
-router = APIRouter(prefix="/api/v1", responses=PROBLEMS)  # type: ignore[arg-type]
+router = APIRouter(prefix="/api/v1", responses=PROBLEMS)
 
-Moves = Annotated[Person, Depends(needs(Permission.MOVE))]
-Limit = Annotated[int, Query(ge=1, le=200)]
 Name = Annotated[str | None, Query(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 

@@ -14,7 +14,7 @@ from pipeline.ledger.entries import Note
 from pipeline.ledger.overview import Known
 from pipeline.review.people import EVERY_QUEUE, Permission, Person
 
-router = APIRouter(prefix="/api/v1/people", responses=PROBLEMS)  # type: ignore[arg-type]
+router = APIRouter(prefix="/api/v1/people", responses=PROBLEMS)
 
 Manages = Annotated[Person, Depends(needs(Permission.MANAGE_PEOPLE))]
 
