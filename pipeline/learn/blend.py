@@ -77,16 +77,31 @@ class Blend:
 
 
 def self_blend(
-    image: Image, box: FaceBox, landmarks: NDArray[np.float32], seed: int, part: Part = "face"
+    image: Image,
+    box: FaceBox,
+    landmarks: NDArray[np.float32],
+    seed: int,
+    part: Part = "face",
+    *,
+    strength: float | None = None,
+    grain: np.random.Generator | None = None,
 ) -> tuple[Image, Floats]:
     """Blend one face of a frame with an altered copy of itself; returns the whole frame and the mask (h × w, 0–1).
 
     Outside the mask the frame is untouched, pixel for pixel. The same seed gives the same blend.
+
+    Args:
+        image, box, landmarks: the frame, and the face in pixels of it.
+        seed: of what is drawn.
+        part: what of the face is blended.
+        strength: of the blend, 0–1; drawn when left out.
+        grain: where noise comes from. With it a seed draws the same mask, colours, frequencies and shifts whatever the
+            size of the face, so that the frames of a video are blended alike.
     """
     rng = np.random.default_rng(seed)
     x0, y0, x1, y1 = _window(image, box)
     target, marks = image[y0:y1, x0:x1], np.asarray(landmarks, np.float64) - (x0, y0)
-    mixed, mask = _blend(target, target, marks, _side(box), part, rng)
+    mixed, mask = _blend(target, target, marks, _side(box), part, rng, strength=strength, grain=grain)
     blended, whole = image.copy(), np.zeros(image.shape[:2], np.float32)
     blended[y0:y1, x0:x1], whole[y0:y1, x0:x1] = mixed, mask
     return blended, whole
@@ -127,18 +142,21 @@ def _blend(
     rng: np.random.Generator,
     *,
     plain: bool = False,
+    strength: float | None = None,
+    grain: np.random.Generator | None = None,
 ) -> tuple[Image, Floats]:
     """`face` restyled (unless `plain`), bent a little, and laid into `ground` under a soft mask of `part`."""
     mask = face_mask((ground.shape[0], ground.shape[1]), marks, side, rng, part)
-    source = face if plain else restyle(face, rng)
+    source = face if plain else restyle(face, rng, grain)
     source, mask = _jitter(source, mask, side, rng)
     # A rim of nothing, so that the window's own edge can never show.
     mask[:2], mask[-2:], mask[:, :2], mask[:, -2:] = 0, 0, 0, 0
-    if part == "face" and rng.random() < 0.12:
+    if part == "face" and rng.random() < 0.12 and strength is None:
         cloned = _gradient_blend(ground, source, mask)
         if cloned is not None:
             return cloned, mask
-    mask = mask * np.float32(rng.choice([0.25, 0.5, 0.75, 1, 1, 1, 1, 1]))
+    drawn = rng.choice([0.25, 0.5, 0.75, 1, 1, 1, 1, 1])
+    mask = mask * np.float32(drawn if strength is None else strength)
     mixed = ground + mask[..., None] * (source.astype(np.float32) - ground)
     blended = np.where(mask[..., None] > 0, np.rint(np.clip(mixed, 0, 255)), ground).astype(np.uint8)
     return blended, mask
@@ -178,13 +196,16 @@ def face_mask(
     return np.asarray(np.clip(cv2.GaussianBlur(soft, (second, second), 0), 0, 1), np.float32)
 
 
-def restyle(patch: Image, rng: np.random.Generator) -> Image:
-    """Shift colour and light, then change the frequencies: the two sides of a seam no longer agree."""
+def restyle(patch: Image, rng: np.random.Generator, grain: np.random.Generator | None = None) -> Image:
+    """Shift colour and light, then change the frequencies: the two sides of a seam no longer agree.
+
+    `grain`: where noise comes from; else from `rng` too, and what it draws afterwards depends on the patch's size.
+    """
     x = _recolour(patch.astype(np.float32), rng, rng.uniform(0.15, 1.0))
     done = 0
     for change in rng.permutation(6):
         if done < 2 and rng.random() < 0.28:
-            x = _refocus(x, int(change), rng)
+            x = _refocus(x, int(change), rng, grain or rng)
             done += 1
     return np.asarray(np.clip(np.rint(x), 0, 255), np.uint8)
 
@@ -205,7 +226,7 @@ def _recolour(x: Any, rng: np.random.Generator, strength: float) -> Floats:
     return np.asarray(x, np.float32)
 
 
-def _refocus(x: Floats, change: int, rng: np.random.Generator) -> Floats:
+def _refocus(x: Floats, change: int, rng: np.random.Generator, grain: np.random.Generator) -> Floats:
     """One of: soften, sharpen, fewer pixels, JPEG, noise, smoothed skin."""
     height, width = x.shape[:2]
     if change == 0:
@@ -224,7 +245,7 @@ def _refocus(x: Floats, change: int, rng: np.random.Generator) -> Floats:
         packed = recompress(np.clip(np.rint(x), 0, 255).astype(np.uint8), int(rng.integers(30, 90)))
         x = packed.astype(np.float32)
     elif change == 4:
-        x = x + rng.normal(0, rng.uniform(1, 5), x.shape).astype(np.float32)
+        x = x + grain.normal(0, rng.uniform(1, 5), x.shape).astype(np.float32)
     else:
         smooth = cv2.bilateralFilter(np.clip(x, 0, 255), 7, rng.uniform(10, 40), rng.uniform(1.5, 4))
         x = x + (smooth - x) * np.float32(rng.uniform(0.4, 1.0))

@@ -31,7 +31,7 @@ from pipeline.events.values import Family, MediaKind, Signal
 from pipeline.fuse import calibrated
 from pipeline.learn.alter import ALTERATIONS, alter
 from pipeline.learn.calibrate import LEAST, calibrate, calibration_error, platt
-from pipeline.learn.makers import MAKERS
+from pipeline.learn.makers import MAKERS, TWINS
 from pipeline.learn.manifest import SOUNDS, STILLS
 from pipeline.learn.measure import Quality, Trust, quality, trust
 from pipeline.learn.scores import LOOKED_FOR_BY, Level, ScoreRow, of_family, write_scores
@@ -240,12 +240,15 @@ def altered(
 def made_copies(
     items: Sequence[Item], folder: Path, most: int, seed: int, progress: Callable[[str], None]
 ) -> tuple[Item, ...]:
-    """Genuine files, manipulated in every way that needs nobody's face but their own: at most `most` of each kind."""
+    """Genuine files, manipulated in every way that needs nobody's face but their own: at most `most` of each kind.
+
+    Videos with a changed face come with genuine twins, so many again, that were cut and encoded alike.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     taken: Counter[str] = Counter()
     copies = []
     for item in (item for item in items if not item.fake):
-        for kind, make in MAKERS.items():
+        for kind, make in {**MAKERS, **TWINS}.items():
             if taken[kind] >= most:
                 continue
             name = hashlib.sha256(f"{seed} {kind} {item.file}".encode())
@@ -253,7 +256,8 @@ def made_copies(
             copy = known or make(item.path, folder / name.hexdigest()[:16], int.from_bytes(name.digest()[:4]))
             if copy is not None:
                 taken[kind] += 1
-                copies.append(Item(f"{kind} of {item.file}", copy, True, kind, item.source, item.split))
+                made = "" if kind in TWINS else kind
+                copies.append(Item(f"{kind} of {item.file}", copy, bool(made), made, item.source, item.split))
                 progress(f"making {kind} of {item.file}")
     return tuple(copies)
 
@@ -427,7 +431,6 @@ def _family(
     silent = Counter(
         row.status for row in rows if row.level is Level.UPLOAD and row.counts and row.score is None and not row.variant
     )
-    variants = sorted({row.variant for row in rows if row.variant})
     few = max(1, rounds // _COARSER)
     return FamilyResult(
         family=family,
@@ -440,22 +443,24 @@ def _family(
             _source(name, uploads, low, high, policy.fused.calibration, seed, few) for name in _sources(uploads)
         ),
         kinds=tuple(_by(uploads, lambda row: row.made, seed, few)),
-        robustness=tuple(
-            (variant, found)
-            for variant in ("", *variants)
-            if (found := _quality(_comparable(rows, variant, variants), seed, few)) is not None
-        ),
+        robustness=tuple(_robustness(rows, seed, few)),
         worst=_worst(said, results, family, high),
     )
 
 
-def _comparable(rows: Sequence[ScoreRow], variant: str, variants: Sequence[str]) -> list[ScoreRow]:
-    """The uploads as one alteration left them; unaltered, only those that were altered as well."""
-    chosen = [r for r in rows if r.level is Level.UPLOAD and r.counts and r.score is not None and r.variant == variant]
-    if variant or not variants:
-        return chosen
-    also = {row.file for row in rows if row.variant}
-    return [row for row in chosen if row.file in also]
+def _robustness(rows: Sequence[ScoreRow], seed: int, rounds: int) -> Iterator[tuple[str, Quality]]:
+    """Per kind of media the uploads that were altered: as they are, and as each alteration left them.
+
+    Pictures and videos are altered in different ways, so each is compared with itself.
+    """
+    uploads = [row for row in rows if row.level is Level.UPLOAD and row.counts and row.score is not None]
+    altered_files = {row.file for row in rows if row.variant}
+    for kind in sorted({row.kind for row in uploads if row.variant}):
+        mine = [row for row in uploads if row.kind == kind and row.file in altered_files]
+        for variant in sorted({row.variant for row in mine}):
+            found = _quality([row for row in mine if row.variant == variant], seed, rounds)
+            if found is not None:
+                yield variant or f"{kind}, as it is", found
 
 
 def _by(

@@ -1,8 +1,8 @@
-"""Genuine videos whose faces were tampered with frame by frame: held eyes, moved reflections, other light, trembling.
+"""Genuine videos whose faces were tampered with frame by frame: blended in, held eyes, other light, trembling.
 
-What the detectors of eyes, light and small movements are measured by: each is one trace that they are meant to see, put
-into a video by means of the video itself. The pixels of nobody else come into it, and nobody is made to say or do
-anything. Whether real forgeries leave that trace as plainly is another question.
+What the detectors of swaps, eyes, light and small movements are measured by: each is one trace that they are meant to
+see, put into a video by means of the video itself. The pixels of nobody else come into it, and nobody is made to say or
+do anything. Whether real forgeries leave that trace as plainly is another question.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pipeline.detect.find_faces import FindFaces
 from pipeline.detect.follow_faces import FollowFaces
 from pipeline.detect.port import Infer, View
 from pipeline.events.values import MediaFacts, MediaKind, Sampling
+from pipeline.learn.blend import Part, self_blend
 from pipeline.learn.manifest import VIDEOS
 from pipeline.learn.reel import Reel, of_rgb, read_reel, scaled
 
@@ -145,6 +146,25 @@ def drifting_face(image: RGB, face: Face, scene: Scene) -> RGB:
     """A face whose shape comes and goes within four seconds: 5 % of the distance of the eyes."""
     shape = _once(scene, "shape", lambda rng: rng.normal(0, 0.05, (5, 5, 2)))
     return _bent(image, face, shape * face.unit * np.sin(2 * np.pi * face.at / 4))
+
+
+def blended(part: Part = "face", strength: float | None = None) -> Change:
+    """A change that lays an altered copy of the face into itself, as `self_blend` does to a still.
+
+    Mask, colours, frequencies, resolution and strength (unless it is given) are drawn once for the video, as one swap
+    has them; noise is new in each frame, and the landmarks tremble by .5 % of the distance of the eyes on top of what
+    the mesh does by itself.
+    """
+
+    def blend(image: RGB, face: Face, scene: Scene) -> RGB:
+        seed = _once(scene, "blend", lambda rng: int(rng.integers(2**32)))
+        (x0, y0), (x1, y1) = face.points[: mesh.IRIS].min(axis=0), face.points[: mesh.IRIS].max(axis=0)
+        marks = mesh.five_points(face.points) + scene.rng.normal(0, 0.005 * face.unit, (5, 2))
+        box = (float(x0), float(y0), float(x1), float(y1))
+        mixed, _ = self_blend(image, box, marks.astype(np.float32), seed, part, strength=strength, grain=scene.rng)
+        return mixed
+
+    return blend
 
 
 def untouched(image: RGB, face: Face, scene: Scene) -> RGB:  # noqa: ARG001 - one shape for all changes

@@ -21,7 +21,7 @@ from pipeline.demo.credentials import GENERATED, Authority, authority, signed
 from pipeline.demo.media import write_png_with_text
 from pipeline.learn.blend import self_blend
 from pipeline.learn.edits import make_edit
-from pipeline.learn.face_reels import CHANGES, Change, tampered
+from pipeline.learn.face_reels import CHANGES, Change, blended, tampered, untouched
 from pipeline.learn.features import FaceReader, read_image
 from pipeline.learn.manifest import SOUNDS, STILLS, VIDEOS
 from pipeline.learn.media import read_sound
@@ -136,6 +136,7 @@ def with_face(change: Change) -> Maker:
 
 MAKERS: Mapping[str, Maker] = {
     "face_swap": blended_face,
+    "face_swap_in_video": with_face(blended()),
     "local_edit": edited_part,
     "style_transfer": painted,
     "splice": treated_stretch,
@@ -147,6 +148,10 @@ MAKERS: Mapping[str, Maker] = {
     **{kind: with_face(change) for changes in CHANGES.values() for kind, change in changes.items()},
 }
 """Kind of manipulation, as `LOOKED_FOR_BY` calls it, and what makes one."""
+
+TWINS: Mapping[str, Maker] = {"encoded_again": with_face(untouched)}
+"""Genuine copies: the same window of a video as those with a changed face, encoded alike, so that neither its size nor
+its codec tells a manipulated copy."""
 
 
 @cache

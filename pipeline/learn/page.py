@@ -136,8 +136,7 @@ def _section(family: FamilyResult, rows: Sequence[ScoreRow], paths: Mapping[str,
         parts.append(_table("By kind of manipulation, against all that is genuine", family.kinds))
     parts.append(_by_source(family))
     if family.robustness:
-        curve = [(name or "as it is", found) for name, found in family.robustness]
-        parts.append(_table("Robustness: the same items, altered", curve))
+        parts.append(_table("Robustness: the same items, altered", family.robustness))
     if family.worst:
         parts.append(
             f"<h3>The worst errors</h3><div class=wrong>{''.join(_mistake(m, paths) for m in family.worst)}</div>"

@@ -19,6 +19,7 @@ from pipeline.events.values import Family
 
 LOOKED_FOR_BY: Mapping[str, tuple[Family, ...]] = {
     "face_swap": (Family.FACE_SWAP,),
+    "face_swap_in_video": (Family.FACE_SWAP,),
     "face_edit": (Family.FACE_SWAP,),
     "reenactment": (Family.REENACTMENT, Family.FACE_SWAP),
     "gan_face": (Family.FACE_SYNTHESIS,),

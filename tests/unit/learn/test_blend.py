@@ -51,6 +51,35 @@ def test_a_seed_names_a_blend() -> None:
     np.testing.assert_array_equal(frame, kept)
 
 
+def test_training_draws_what_it_has_always_drawn() -> None:
+    """Heads that ship can be trained again: the same seeds give the same pairs as when they were trained."""
+    pairs = [blend_pair(_frame(), BOX, MARKS, seed) for seed in (3, 5, 9)]
+    assert [pair.part for pair in pairs] == ["face", "left", "mouth"]
+    means = [[pair.genuine.mean(), pair.blended.mean()] for pair in pairs]
+    np.testing.assert_allclose(means, [[113.178, 112.766], [123.559, 124.449], [101.066, 101.365]], atol=0.02)
+    np.testing.assert_allclose([pair.mask.sum() for pair in pairs], [3836.9, 3382.7, 1355.3], rtol=0.002)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_with_noise_from_elsewhere_a_seed_blends_a_face_of_any_size_alike(seed: int) -> None:
+    """Mask and colours are those of the seed, so the frames of a video in which a face grows go together."""
+    frame = _frame()
+    large = np.asarray(np.kron(frame, np.ones((2, 2, 1))), np.uint8)
+    grain = np.random.default_rng(1)
+    small, mask = self_blend(frame, BOX, MARKS, seed, grain=grain)
+    twice, wide = self_blend(large, tuple(2 * v for v in BOX), MARKS * 2, seed, grain=grain)  # type: ignore[arg-type]
+    assert np.abs(wide[::2, ::2] - mask).mean() < 0.01
+    shifts = [(b.astype(float) - f)[m > 0.2].mean(axis=0) for b, f, m in ((small, frame, mask), (twice, large, wide))]
+    np.testing.assert_allclose(shifts[0], shifts[1], atol=1.5)
+
+
+def test_a_given_strength_scales_the_blend() -> None:
+    """At a quarter of the strength the mask is a quarter of that at full strength, and nothing else is drawn."""
+    _, full = self_blend(_frame(), BOX, MARKS, 5, strength=1.0)
+    _, faint = self_blend(_frame(), BOX, MARKS, 5, strength=0.25)
+    np.testing.assert_allclose(faint, full / 4, atol=1e-6)
+
+
 @pytest.mark.parametrize("box", [(-30.0, -20.0, 60.0, 90.0), (200.0, 190.0, 300.0, 300.0), (0.0, 0.0, 256.0, 256.0)])
 def test_a_face_at_the_edge_of_the_frame_is_blended_too(box: tuple[float, float, float, float]) -> None:
     """The work window is clipped; nothing fails and nothing leaks."""

@@ -51,7 +51,9 @@ def item(number: int, fake: bool, source: str = "a", **changed) -> Item:
     return Item(f"{source}/{number}.jpg", Path(f"{source}/{number}.jpg"), fake, kind, source, "dev", **changed)
 
 
-def decided(score: float, note: str = "", hashes: tuple[FrameHash, ...] = ()) -> MediaDecided:
+def decided(
+    score: float, note: str = "", hashes: tuple[FrameHash, ...] = (), kind: MediaKind = MediaKind.IMAGE
+) -> MediaDecided:
     signal = Signal(
         family=Family.FACE_SWAP,
         status=SignalStatus.SCORED,
@@ -68,7 +70,7 @@ def decided(score: float, note: str = "", hashes: tuple[FrameHash, ...] = ()) ->
         decided_at=NOW,
         decision=Decision(action=Action.ALLOW, reasons=(), policy_version="p"),
         versions=Versions(unmask="1", policy="p"),
-        facts=MediaFacts(kind=MediaKind.IMAGE, container="jpeg", width=640, height=480),
+        facts=MediaFacts(kind=kind, container="jpeg", width=640, height=480),
         signals=(signal,),
         hashes=hashes,
     )
@@ -152,9 +154,31 @@ def test_altered_copies_are_compared_with_the_same_items_unaltered():
     copies = [replace(i, variant="jpeg-50") for i in items[:20]]
     results |= {c.key: decided(0.5) for c in copies}
     (found,) = summarise(results, rows_of([*items, *copies], results), POLICY, rounds=20)
-    assert [(name, q.real, q.fake) for name, q in found.robustness] == [("", 10, 10), ("jpeg-50", 10, 10)]
+    assert [(name, q.real, q.fake) for name, q in found.robustness] == [
+        ("image, as it is", 10, 10),
+        ("jpeg-50", 10, 10),
+    ]
     assert found.robustness[1][1].area.value == 0.5
     assert found.upload.real == 20
+
+
+def test_pictures_and_videos_are_compared_with_themselves():
+    """What H.264 does to videos is told beside the videos as they are, not beside pictures."""
+    items, results = sample()
+    videos = [replace(i, file=f"{i.file}.mp4", made="face_swap_in_video" if i.fake else "") for i in items[:8]]
+    copies = [replace(i, variant="jpeg-50") for i in items[:20]] + [replace(i, variant="h264-36") for i in videos]
+    results |= {c.key: decided(0.9 if c.fake else 0.1, kind=MediaKind.VIDEO) for c in videos}
+    results |= {
+        c.key: decided(0.5, kind=MediaKind.VIDEO if c.file.endswith(".mp4") else MediaKind.IMAGE) for c in copies
+    }
+    (found,) = summarise(results, rows_of([*items, *videos, *copies], results), POLICY, rounds=20)
+    assert [(name, q.real, q.fake) for name, q in found.robustness] == [
+        ("image, as it is", 10, 10),
+        ("jpeg-50", 10, 10),
+        ("video, as it is", 4, 4),
+        ("h264-36", 4, 4),
+    ]
+    assert [q.area.value for name, q in found.robustness[2:]] == [1.0, 0.5]
 
 
 def test_what_flatters_is_warned_of():
@@ -230,6 +254,25 @@ def test_manipulated_copies_are_labelled_as_what_they_are(tmp_path):
     assert {"style_transfer", "local_edit"} <= set(kinds)
     assert "splice" not in kinds
     assert all(copy.fake and copy.source == "a" and copy.path.is_file() for copy in copies)
+
+
+def test_a_video_with_a_changed_face_comes_with_a_genuine_twin(tmp_path, monkeypatch):
+    """The twin counts as genuine and of the same source; there are no more of them than of the copies asked for."""
+
+    def make(source, out, seed):
+        out.with_suffix(".mp4").write_bytes(source.name.encode())
+        return out.with_suffix(".mp4")
+
+    monkeypatch.setattr("pipeline.learn.evaluate.MAKERS", {"face_swap_in_video": make})
+    monkeypatch.setattr("pipeline.learn.evaluate.TWINS", {"encoded_again": make})
+    items = [Item(f"{n}.mp4", tmp_path / f"{n}.mp4", False, "", "a", "dev") for n in range(3)]
+    copies = made_copies(items, tmp_path / "made", 2, 0, lambda _: None)
+    assert [(c.file, c.fake, c.made, c.source) for c in copies] == [
+        ("face_swap_in_video of 0.mp4", True, "face_swap_in_video", "a"),
+        ("encoded_again of 0.mp4", False, "", "a"),
+        ("face_swap_in_video of 1.mp4", True, "face_swap_in_video", "a"),
+        ("encoded_again of 1.mp4", False, "", "a"),
+    ]
 
 
 def test_the_page_stands_alone():
