@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from enum import StrEnum
 from typing import Annotated, Protocol
 
 import msgspec
@@ -80,6 +81,17 @@ class Band(Section, frozen=True):
             raise ValueError(f"the abstain band {self.low}–{self.high} is empty")
 
 
+class Unit(StrEnum):
+    """What a band of doubt takes as exchangeable on the genuine side, and so what its promise is about.
+
+    ITEMS: another item of the sources that the band was made from, in their proportions. SOURCES: an item of another
+    source, drawn as those were.
+    """
+
+    ITEMS = "items"
+    SOURCES = "sources"
+
+
 class Stratum(Section, frozen=True):
     """A kind of media with a curve of its own: what all conditions fit; a condition that is left out fits all.
 
@@ -111,9 +123,10 @@ class FamilyCalibration(Section, frozen=True):
     """What is known about one family's pooled scores.
 
     `curve` serves what no stratum fits. `abstain`: conformal: of genuine items no more than the share `error_rate` lies
-    above it, of manipulated ones no more than `miss_rate` below. `margin`: how far the probability may be off (the
-    calibration error that was measured). `advisory`: measured too near chance for anything but a hint to a person.
-    `auc`, `real`, `fake`, `sources`: what it rests on.
+    above it, of manipulated ones no more than `miss_rate` below. `by`: whose genuine items that is promised of; of
+    manipulated ones it is always said of items. `margin`: how far the probability may be off (the calibration error
+    that was measured). `advisory`: measured too near chance for anything but a hint to a person. `auc`, `real`, `fake`,
+    `sources`, and those among them with genuine items, `real_sources`: what it rests on.
     """
 
     curve: AnyCurve
@@ -121,12 +134,14 @@ class FamilyCalibration(Section, frozen=True):
     abstain: Band | None = None
     error_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     miss_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    by: Unit = Unit.ITEMS
     margin: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     advisory: bool = False
     auc: tuple[float, float, float] | None = None
     real: int = 0
     fake: int = 0
     sources: int = 0
+    real_sources: int = 0
     note: str = ""
 
     def curve_for(self, facts: MediaFacts | None) -> AnyCurve:

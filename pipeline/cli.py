@@ -26,6 +26,7 @@ from rich.table import Table
 
 import pipeline.one_thread  # noqa: F401 (before anything that imports NumPy)
 from pipeline import VERSION, log
+from pipeline.calibration import Unit
 from pipeline.console.commands import console_app
 from pipeline.errors import Reason, Stage, UnmaskError
 from pipeline.events.values import RequestKind, Surface
@@ -550,6 +551,12 @@ def calibrate(
             help="Share of manipulated uploads that probabilities are meant for; as in the scores if not given."
         ),
     ] = None,
+    by: Annotated[
+        Unit | None,
+        typer.Option(
+            help="Of whose genuine items the error rate is promised; of new sources if the scores name enough of them."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a calibration file: what scores are worth on your own traffic, and where they say nothing."""
@@ -561,7 +568,7 @@ def calibrate(
 
     known = read_calibration(base or Settings().calibration_file or CALIBRATION)
     rows = [row for path in scores for row in read_scores(path)]
-    made, fitted = fit(rows, known, name=name, error_rate=error_rate, miss_rate=miss_rate, odds=odds)
+    made, fitted = fit(rows, known, name=name, error_rate=error_rate, miss_rate=miss_rate, odds=odds, by=by)
     write_atomically(output, msgspec.json.format(msgspec.json.encode(made, order="deterministic"), indent=1) + b"\n")
     if as_json:
         out.print_json(msgspec.json.encode(fitted).decode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.audit import AuditReport
+from pipeline.calibration import Unit
 from pipeline.events import MediaDecided, SubjectAnswered
 from pipeline.events.values import Action, Signal, SignalStatus
 from pipeline.learn.calibrate import Fitted
@@ -96,12 +97,13 @@ def evaluation_table(evaluation: Evaluation) -> Group:
     return Group(table, *(f"[yellow]{warning}[/]" for warning in evaluation.warnings))
 
 
-def calibration_table(fitted: Sequence[Fitted]) -> Table:
-    """What `unmask calibrate` made of each family."""
+def calibration_table(fitted: Sequence[Fitted]) -> Group:
+    """What `unmask calibrate` made of each family, and where a band says nothing of new sources."""
     heads = (
         "genuine,\nmade",
         "error\nbefore,\nafter",
         "in doubt\nfrom,\nto",
+        "holds\nfor",
         "in\ndoubt",
         "false\nalarms,\nmissed",
         "",
@@ -116,11 +118,26 @@ def calibration_table(fitted: Sequence[Fitted]) -> Table:
             f"{made.real}\n{made.fake}",
             f"{each.error_before:.3f}\n{each.error_after:.3f}",
             f"{band.low:.2f}\n{band.high:.2f}" if band else "–",
+            "new\nsources" if made.by is Unit.SOURCES else "items",
             f"{each.abstained:.0%}",
             f"{each.false_positives:.1%}\n{each.missed:.1%}",
             "a hint\nonly" if made.advisory else "",
         )
-    return table
+    return Group(table, *(f"[yellow]{line}[/]" for each in fitted for line in _about_sources(each)))
+
+
+def _about_sources(each: Fitted) -> Iterator[str]:
+    """What a band does not promise, and what its promise came to."""
+    made, name = each.calibration, each.family.value.replace("_", " ")
+    known = f"{made.real_sources} source{'' if made.real_sources == 1 else 's'} of genuine items"
+    if made.by is Unit.SOURCES and made.real_sources < each.sources_needed:
+        yield f"{name}: {known}, {each.sources_needed} are needed: the band reaches to 1"
+    elif made.by is Unit.SOURCES:
+        yield f"{name}: left out one by one, {each.sources_above} of {known} have items above the band of the others"
+    elif made.real_sources < each.sources_needed:
+        yield f"{name}: {known}, {each.sources_needed} are needed: nothing is promised of a new source"
+    else:
+        yield f"{name}: by items, as asked for: nothing is promised of a new source"
 
 
 def _narrow(title: str, area: str, *heads: str) -> Table:

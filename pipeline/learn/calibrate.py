@@ -1,8 +1,8 @@
 """From scores and labels to a calibration file: curves, bands of doubt, and what is only a hint.
 
 Per family a Platt or an isotonic curve, whichever is the better calibrated on items that it was not fitted to; a curve
-per kind of media where there are enough items of both labels; a band of doubt by conformal prediction; and the error of
-calibration that was measured, as the margin.
+per kind of media where there are enough items of both labels; a band of doubt by conformal prediction, for items of new
+sources where enough sources are named; and the error of calibration that was measured, as the margin.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
-from pipeline.calibration import AnyCurve, Band, Calibration, FamilyCalibration, Isotonic, Platt, Stratum
+from pipeline.calibration import AnyCurve, Band, Calibration, FamilyCalibration, Isotonic, Platt, Stratum, Unit
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family, MediaFacts, MediaKind, TrackFacts
 from pipeline.learn.heads import auc_with_interval, fit_platt
@@ -25,6 +25,7 @@ from pipeline.learn.scores import ScoreRow, of_family
 
 Shares = NDArray[np.float64]
 Labels = NDArray[np.bool_]
+Names = NDArray[np.str_]
 
 LEAST = 10
 """Fewer items of a label than this say too little: the family, or stratum, is left as it is."""
@@ -34,13 +35,20 @@ ISOTONIC_FROM = 500
 NEAR_CHANCE = 0.6
 """A family whose area under the curve may as well be less than this, by its 95 % interval, is only a hint."""
 BINS = 10
+FILE_FOLDS = 5
+SOURCE_FOLDS = 20
+"""Sources are left out one by one, or, of many, in so many groups."""
 _SIDES = (480, 1080)
 _EDGE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What came of one family, for people: the error before and after, measured on items that were held out."""
+    """What came of one family, for people: the errors and shares are measured on items that were held out.
+
+    `false_positives`: genuine items above a band that was made without their source (by items: above the band);
+    `sources_above`: sources with any such. `sources_needed`: of genuine items, for a band by sources.
+    """
 
     family: Family
     calibration: FamilyCalibration
@@ -49,6 +57,17 @@ class Fitted:
     abstained: float
     false_positives: float
     missed: float
+    sources_above: int = 0
+    sources_needed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kind:
+    """A kind of media, or all: which rows are of it, and the share of manipulated ones that its curve is meant for."""
+
+    stratum: Stratum | None
+    inside: Labels
+    share: float
 
 
 def calibrate(
@@ -59,18 +78,21 @@ def calibrate(
     error_rate: float = 0.05,
     miss_rate: float | None = None,
     odds: float | None = None,
+    by: Unit | None = None,
     seed: int = 0,
 ) -> tuple[Calibration, tuple[Fitted, ...]]:
     """A calibration from `rows`; families for which they say too little keep what `base` says.
 
     Args:
-        rows: as `unmask evaluate` writes them.
+        rows: as `unmask evaluate` writes them. Rows without a source count as one source together.
         base: what is kept where nothing is known.
         name: of the new calibration.
         error_rate: of genuine items at most this share shall lie above the band of doubt.
         miss_rate: of manipulated items at most this share shall lie below it; `error_rate` when None. The smaller, the
             more genuine items are in doubt, and somebody has to look at them.
         odds: the share of manipulated items that probabilities are meant for; as in the rows when None.
+        by: whose genuine items the error rate is promised of; when None, of new sources where the rows name enough for
+            it, else of items. Asked for with too few sources, the band reaches to 1.
         seed: for the folds.
 
     Raises:
@@ -85,7 +107,7 @@ def calibrate(
         chosen = of_family(rows, family)
         if min(sum(r.fake for r in chosen), sum(not r.fake for r in chosen)) < LEAST:
             continue
-        found = _family(family, chosen, base, (error_rate, miss_rate), odds, seed)
+        found = _family(family, chosen, base, (error_rate, miss_rate), odds, by, seed)
         families[family] = found.calibration
         fitted.append(found)
     if not fitted:
@@ -106,61 +128,113 @@ def _family(
     base: Calibration,
     rates: tuple[float, float],
     odds: float | None,
+    by: Unit | None,
     seed: int,
 ) -> Fitted:
     scores, fake = _arrays(rows)
-    weights = _weights(fake, odds)
-    held_out = _held_out(rows, scores, fake, weights, seed)
-    curve = _curve(scores, fake, weights)
-    probabilities = _apply(curve, scores)
+    sources = np.array([row.source for row in rows])
+    known, needed = len(np.unique(sources[~fake])), sources_needed(rates[0])
+    by = by or (Unit.SOURCES if known >= needed else Unit.ITEMS)
+    kinds = _kinds(rows, fake, odds)
+    everything = np.ones(len(rows), bool)
+    *special, (_, curve) = _fit(kinds, scores, fake, everything)
     # The band is drawn on held-out probabilities: on those of its own fit it would be too narrow.
-    band = conformal_band(held_out, fake, *rates)
+    held_out = held_out_probabilities(rows, by, odds, seed)
+    of = sources[~fake] if by is Unit.SOURCES else None
+    band = conformal_band(held_out, fake, *rates, of)
     area = auc_with_interval(scores, fake, seed)
     old = base.families.get(family)
     before = _apply(old.curve, scores) if old else scores
+    weights = _weights(fake, kinds[-1].share)
     error = calibration_error(held_out, fake, weights)
     calibration = FamilyCalibration(
         curve=curve,
-        strata=_strata(rows, weights),
+        strata=tuple(
+            structs.replace(
+                kind.stratum,
+                curve=own,
+                real=int((kind.inside & ~fake).sum()),
+                fake=int((kind.inside & fake).sum()),
+            )
+            for kind, own in special
+            if kind.stratum is not None
+        ),
         abstain=band,
         error_rate=rates[0],
         miss_rate=rates[1],
+        by=by,
         margin=round(min(0.5, max(0.02, error)), 3),
         advisory=area.low < NEAR_CHANCE,
         auc=(round(area.value, 3), round(area.low, 3), round(area.high, 3)),
         real=int((~fake).sum()),
         fake=int(fake.sum()),
-        sources=len({row.source for row in rows}),
+        sources=len(np.unique(sources)),
+        real_sources=known,
     )
     low, high = (band.low, band.high) if band else (0.5, 0.5)
+    above = held_out[~fake] >= high if of is None else above_without_own(held_out, fake, of, *rates)
     return Fitted(
         family=family,
         calibration=calibration,
         error_before=calibration_error(before, fake, weights),
         error_after=error,
-        abstained=float(((probabilities >= low) & (probabilities < high)).mean()),
-        false_positives=float((probabilities[~fake] >= high).mean()),
-        missed=float((probabilities[fake] < low).mean()),
+        abstained=float(((held_out >= low) & (held_out < high)).mean()),
+        false_positives=float(above.mean()),
+        missed=float((held_out[fake] < low).mean()),
+        sources_above=len(np.unique(sources[~fake][above])),
+        sources_needed=needed,
     )
 
 
-def _held_out(rows: Sequence[ScoreRow], scores: Shares, fake: Labels, weights: Shares, seed: int) -> Shares:
-    """Each item's probability by a curve that was fitted without its fold; items of one file stay together."""
-    rng = np.random.default_rng(seed)
-    files = sorted({row.file for row in rows})
-    fold_of = dict(zip(files, rng.permutation(len(files)) % 5, strict=True))
-    folds = np.array([fold_of[row.file] for row in rows])
-    found = np.zeros(len(rows))
-    for fold in range(5):
-        out = folds == fold
-        if out.any() and fake[~out].any() and not fake[~out].all():
-            found[out] = _apply(_curve(scores[~out], fake[~out], weights[~out]), scores[out])
-        else:
-            found[out] = scores[out]
+def sources_needed(error_rate: float) -> int:
+    """The fewest sources from which anything but "never" can be promised of another one: K ≥ 1/ε − 1."""
+    return math.ceil(1 / error_rate - 1 - 1e-9)
+
+
+def held_out_probabilities(
+    rows: Sequence[ScoreRow], by: Unit, odds: float | None = None, seed: int = 0
+) -> NDArray[np.float64]:
+    """Each item's probability by curves that were fitted without its file, or without its source.
+
+    What a source's absence leaves too little of to fit a curve to keeps the probabilities without the file.
+    """
+    scores, fake = _arrays(rows)
+    kinds = _kinds(rows, fake, odds)
+    ways = [(np.array([row.file for row in rows]), FILE_FOLDS)]
+    if by is Unit.SOURCES:
+        ways.append((np.array([row.source for row in rows]), SOURCE_FOLDS))
+    found = scores.copy()
+    for of, most in ways:
+        names, at = np.unique(of, return_inverse=True)
+        folds = (np.random.default_rng(seed).permutation(len(names)) % most)[at]
+        for fold in range(most):
+            out = folds == fold
+            if out.any() and min(int(fake[~out].sum()), int((~fake[~out]).sum())) >= LEAST // 2:
+                found[out] = _judge(_fit(kinds, scores, fake, ~out), scores)[out]
     return found
 
 
-def _curve(scores: Shares, fake: Labels, weights: Shares) -> AnyCurve:
+def _fit(kinds: Sequence[_Kind], scores: Shares, fake: Labels, rows: Labels) -> list[tuple[_Kind, AnyCurve]]:
+    """The curves of the kinds that have enough of these rows; of all media, the last, always."""
+    found = []
+    for kind in kinds:
+        chosen = kind.inside & rows
+        made, genuine = int(fake[chosen].sum()), int((~fake[chosen]).sum())
+        if kind.stratum is None or min(made, genuine) >= LEAST_IN_STRATUM:
+            found.append((kind, _curve(scores[chosen], fake[chosen], kind.share)))
+    return found
+
+
+def _judge(curves: Sequence[tuple[_Kind, AnyCurve]], scores: Shares) -> Shares:
+    """Each row's probability by the first curve that is for its kind, as in production."""
+    found = np.zeros(len(scores))
+    for kind, curve in reversed(curves):
+        found[kind.inside] = _apply(curve, scores[kind.inside])
+    return found
+
+
+def _curve(scores: Shares, fake: Labels, share: float) -> AnyCurve:
+    weights = _weights(fake, share)
     if min(int(fake.sum()), int((~fake).sum())) >= ISOTONIC_FROM:
         return isotonic(scores, fake, weights)
     return platt(scores, fake, weights)
@@ -189,25 +263,58 @@ def isotonic(scores: Shares, fake: Labels, weights: Shares) -> Isotonic:
     return Isotonic(points=tuple(rising))
 
 
-def conformal_band(probabilities: Shares, fake: Labels, error_rate: float, miss_rate: float) -> Band | None:
+def conformal_band(
+    probabilities: Shares, fake: Labels, error_rate: float, miss_rate: float, sources: Names | None = None
+) -> Band | None:
     """Where neither label can be ruled out, or both can: class-conditional conformal prediction.
 
     Of new items that are exchangeable with these, a genuine one is above the band with a probability of at most
     `error_rate`, a manipulated one below it with at most `miss_rate` (Vovk, Gammerman and Shafer, "Algorithmic
     Learning in a Random World", 2005, §4.5). With too few items to promise that, the band reaches to 0 or 1.
+
+    `sources`: of the genuine items, in order. With it the first promise is made of an item of another source: it is the
+    sources that are exchangeable, and items within each. Every source weighs the same, however many items it has.
     """
-    real_top = _order_statistic(probabilities[~fake], error_rate)
-    fake_bottom = 1 - _order_statistic(1 - probabilities[fake], miss_rate)
+    reals = probabilities[~fake]
+    real_top = _reached(reals, error_rate, np.arange(len(reals)) if sources is None else sources)
+    fake_bottom = 1 - _reached(1 - probabilities[fake], miss_rate, np.arange(int(fake.sum())))
     low, high = sorted((max(0.0, fake_bottom), min(1.0, real_top)))
     # Outwards to hundredths, which people read: what is exactly at the genuine items' quantile is still within it.
     low, high = math.floor(low * 100) / 100, min(1.0, math.ceil(high * 100 + 1e-7) / 100)
     return Band(low=low, high=high) if low < high else None
 
 
-def _order_statistic(values: Shares, error_rate: float) -> float:
-    """The smallest value that a new one exceeds with a probability of at most `error_rate`; infinity when none is."""
-    rank = math.ceil((len(values) + 1) * (1 - error_rate))
-    return float(np.sort(values)[rank - 1]) if rank <= len(values) else math.inf
+def above_without_own(
+    probabilities: Shares, fake: Labels, sources: Names, error_rate: float, miss_rate: float
+) -> Labels:
+    """Which genuine items lie above the band that all other sources give: what a new source can expect.
+
+    `sources`: of the genuine items. A band that reaches to 1 has nothing above it.
+    """
+    reals, of_real = probabilities[~fake], np.flatnonzero(~fake)
+    above = np.zeros(len(reals), bool)
+    for source in np.unique(sources):
+        own = sources == source
+        rest = np.ones(len(fake), bool)
+        rest[of_real[own]] = False
+        band = conformal_band(probabilities[rest], fake[rest], error_rate, miss_rate, sources[~own])
+        above[own] = reals[own] >= (band.high if band else 0.5)
+    return above
+
+
+def _reached(values: Shares, error_rate: float, groups: NDArray[np.generic]) -> float:
+    """The smallest value that one of a new group exceeds with a probability of at most `error_rate`; else infinity.
+
+    Hierarchical conformal prediction (Lee, Barber and Willett, "Distribution-free inference with hierarchical data",
+    2023; the two-layer setting is that of Dunn, Wasserman and Ramdas, "Distribution-free prediction sets for two-layer
+    hierarchical models", 2022): of K groups each weighs 1 / (K + 1), spread evenly over its values; the rest lies at
+    infinity. Unlike pooling the groups' distributions it holds for any number of groups, and unlike drawing one value
+    of each it uses them all. With every value a group of its own it is the usual ⌈(n + 1)(1 − ε)⌉-th value.
+    """
+    _, at, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(1 / counts[at][order]) >= (len(counts) + 1) * (1 - error_rate) - 1e-9
+    return float(values[order][reached.argmax()]) if reached.any() else math.inf
 
 
 def calibration_error(probabilities: Shares, fake: Labels, weights: Shares) -> float:
@@ -228,8 +335,8 @@ def calibration_error(probabilities: Shares, fake: Labels, weights: Shares) -> f
     )
 
 
-def _strata(rows: Sequence[ScoreRow], weights: Shares) -> tuple[Stratum, ...]:
-    """A curve for each kind of media that has enough items of both labels, the most special first."""
+def _kinds(rows: Sequence[ScoreRow], fake: Labels, odds: float | None) -> list[_Kind]:
+    """Each kind of media that has enough items of both labels, the most special first; all media last."""
     bounds = [0, *_SIDES, None]
     media = [_facts(row) for row in rows]
     wanted: list[Stratum] = []
@@ -240,16 +347,12 @@ def _strata(rows: Sequence[ScoreRow], weights: Shares) -> tuple[Stratum, ...]:
                 wanted.append(_stratum(kind, (codec,), low or 0, high))
             wanted.append(_stratum(kind, (codec,), 0, None))
         wanted.append(_stratum(kind, (), 0, None))
-    found: list[Stratum] = []
+    found: list[_Kind] = []
     for stratum in wanted:
         inside = np.array([stratum.fits(facts) for facts in media])
-        if inside.all() or not inside.any():
-            continue
-        scores, fake = _arrays([row for row, yes in zip(rows, inside, strict=True) if yes])
-        if min(int(fake.sum()), int((~fake).sum())) >= LEAST_IN_STRATUM:
-            counts = {"real": int((~fake).sum()), "fake": int(fake.sum())}
-            found.append(structs.replace(stratum, curve=_curve(scores, fake, weights[inside]), **counts))
-    return tuple(found)
+        if not inside.all() and min(int(fake[inside].sum()), int((~fake[inside]).sum())) >= LEAST_IN_STRATUM:
+            found.append(_Kind(stratum, inside, float(fake[inside].mean()) if odds is None else odds))
+    return [*found, _Kind(None, np.ones(len(rows), bool), float(fake.mean()) if odds is None else odds)]
 
 
 def _stratum(kind: MediaKind, codecs: tuple[str, ...], low: int, high: int | None) -> Stratum:
@@ -271,11 +374,9 @@ def _arrays(rows: Sequence[ScoreRow]) -> tuple[Shares, Labels]:
     return scores, np.array([row.fake for row in rows], bool)
 
 
-def _weights(fake: Labels, odds: float | None) -> Shares:
-    """A weight per item, so that manipulated ones make up the share `odds`; all alike when None."""
+def _weights(fake: Labels, share: float) -> Shares:
+    """A weight per item, so that manipulated ones make up the share `share`; they add up to the number of items."""
     weights = np.ones(len(fake))
-    if odds is not None:
-        weights[fake] = odds / fake.sum()
-        weights[~fake] = (1 - odds) / (~fake).sum()
-        weights *= len(fake)
+    weights[fake] = share * len(fake) / fake.sum()
+    weights[~fake] = (1 - share) * len(fake) / (~fake).sum()
     return weights

@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console, ConsoleRenderable
 
-from pipeline.calibration import Band, FamilyCalibration, Platt
+from pipeline.calibration import Band, FamilyCalibration, Platt, Unit
 from pipeline.events.values import Family
 from pipeline.learn.calibrate import Fitted
 from pipeline.learn.evaluate import Evaluation, FamilyResult
@@ -45,7 +45,20 @@ def test_no_figure_of_a_calibration_is_cut_on_a_narrow_terminal() -> None:
         fake=1000,
         advisory=True,
     )
-    fitted = [Fitted(family, made, 0.423, 0.308, 1.0, 0.125, 0.25) for family in Family]
+    fitted = [Fitted(family, made, 0.423, 0.308, 1.0, 0.125, 0.25, 2, 19) for family in Family]
     text = printed(calibration_table(fitted))
     for figure in ("0.469", "[0.30, 0.63]", "1200", "1000", "0.423", "0.308", "0.45", "0.85", "100%", "12.5%", "25.0%"):
         assert text.count(figure) >= len(Family), figure
+
+
+def test_a_calibration_says_whose_items_its_bands_are_about() -> None:
+    """Too few sources, or items asked for, are said in words; so is how many sources the others' band did not hold."""
+    for by, sources, said in (
+        (Unit.ITEMS, 7, "7 sources of genuine items, 19 are needed: nothing is promised of a new source"),
+        (Unit.ITEMS, 31, "by items, as asked for: nothing is promised of a new source"),
+        (Unit.SOURCES, 1, "1 source of genuine items, 19 are needed: the band reaches to 1"),
+        (Unit.SOURCES, 31, "2 of 31 sources of genuine items have items above the band of the others"),
+    ):
+        made = FamilyCalibration(curve=Platt(slope=1.0), by=by, real_sources=sources)
+        text = printed(calibration_table([Fitted(Family.FACE_SWAP, made, 0.1, 0.1, 0.1, 0.1, 0.1, 2, 19)]))
+        assert said in " ".join(text.split())

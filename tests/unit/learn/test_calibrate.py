@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.calibration import NONE, Calibration, FamilyCalibration, Isotonic, Platt
+from pipeline.calibration import NONE, Calibration, FamilyCalibration, Isotonic, Platt, Unit
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family
-from pipeline.learn.calibrate import calibrate, calibration_error, conformal_band, isotonic
+from pipeline.learn.calibrate import (
+    above_without_own,
+    calibrate,
+    calibration_error,
+    conformal_band,
+    held_out_probabilities,
+    isotonic,
+    sources_needed,
+)
 from pipeline.learn.scores import Level, ScoreRow, read_scores, write_scores
 
 SWAP = Family.FACE_SWAP
@@ -79,6 +92,134 @@ def test_too_few_items_promise_nothing():
     band = conformal_band(np.linspace(0, 0.3, 10), np.arange(10) < 0, 0.01, 0.01)
     assert band is not None
     assert band.high == 1.0
+
+
+def top(reals, sources=None, rate: float = 0.05) -> float:
+    """Where the genuine side of a band ends that has no manipulated side."""
+    band = conformal_band(np.array(reals), np.zeros(len(reals), bool), rate, 0.5, sources)
+    assert band is not None
+    return band.high
+
+
+def two_layers(rng: np.random.Generator, sources: int) -> tuple[np.ndarray, np.ndarray]:
+    """Genuine items whose sources differ more than they do, most of them of one source; and whose they are."""
+    sizes = [400, *rng.integers(1, 6, sources - 1)]
+    middles = np.repeat(rng.normal(-2, 1.5, sources), sizes)
+    return 1 / (1 + np.exp(-rng.normal(middles, 0.5))), np.repeat(np.arange(sources).astype(str), sizes)
+
+
+def test_a_band_by_sources_holds_for_a_source_that_was_not_seen():
+    """Of items of a new source no more than the error rate lies above it; a band by items lets through far more."""
+    rng = np.random.default_rng(0)
+    above = {Unit.ITEMS: 0, Unit.SOURCES: 0}
+    for _ in range(1000):
+        values, sources = two_layers(rng, 25)
+        another = 1 / (1 + np.exp(-rng.normal(rng.normal(-2, 1.5), 0.5)))
+        above[Unit.ITEMS] += another >= top(values, None, 0.1)
+        above[Unit.SOURCES] += another >= top(values, sources, 0.1)
+    assert above[Unit.SOURCES] <= 100 + 3 * 9.5
+    assert above[Unit.SOURCES] >= 40  # and it is no wider than it must be
+    assert above[Unit.ITEMS] > 200
+
+
+shares = st.lists(st.tuples(st.integers(0, 30), st.floats(0, 1)), min_size=1, max_size=60)
+
+
+@given(shares, st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+def test_a_smaller_error_rate_never_narrows_a_band(items, one, other):
+    """What is promised more surely is promised of a wider band, by items and by sources."""
+    sources, values = (np.array(each) for each in zip(*items, strict=True))
+    for of in (None, sources):
+        assert top(values, of, min(one, other)) >= top(values, of, max(one, other))
+
+
+@given(shares, st.integers(2, 50))
+def test_a_source_repeated_many_times_does_not_move_a_band(items, times):
+    """The items of one source again and again say nothing new of other sources."""
+    sources, values = (np.array(each) for each in zip(*items, strict=True))
+    again = np.repeat(np.arange(len(values)), np.where(sources == sources[0], times, 1))
+    assert top(values[again], sources[again]) == top(values, sources)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.49))
+def test_sources_of_one_item_each_are_items(values, rate):
+    """By sources is by items, where every item is a source."""
+    assert top(values, np.arange(len(values)), rate) == top(values, None, rate)
+
+
+@pytest.mark.parametrize(("rate", "least"), [(0.05, 19), (0.1, 9), (0.2, 4), (0.02, 49), (0.03, 33)])
+def test_fewer_sources_than_it_takes_promise_nothing(rate, least):
+    """With one source less than 1/ε − 1 the band reaches to 1, with that many it ends."""
+    values, sources = np.full(3 * least, 0.2), np.repeat(np.arange(least), 3)
+    assert sources_needed(rate) == least
+    assert top(values, sources, rate) == 0.21
+    assert top(values[3:], sources[3:], rate) == 1.0
+
+
+def of_sources(count: int, sources: int, **changed) -> list[ScoreRow]:
+    return [replace(row, source=f"s{i % sources}") for i, row in enumerate(rows(count, **changed))]
+
+
+def test_a_band_is_by_sources_where_there_are_enough():
+    """31 sources give a promise for the next one; four do not, nor do 31 when items are asked for."""
+    for sources, asked, found in (
+        (31, None, Unit.SOURCES),
+        (4, None, Unit.ITEMS),
+        (31, Unit.ITEMS, Unit.ITEMS),
+        (4, Unit.SOURCES, Unit.SOURCES),
+    ):
+        made, (fitted,) = calibrate(of_sources(300, sources), NONE, name="test", by=asked)
+        family = made.families[SWAP]
+        assert (family.by, fitted.sources_needed) == (found, 19)
+        assert family.real_sources == sources
+        assert family.abstain is not None
+        assert (family.abstain.high == 1.0) == (found is Unit.SOURCES and sources == 4)
+
+
+def test_sources_of_manipulated_items_do_not_count():
+    """What is promised of genuine items rests on sources of genuine items."""
+    of_two = [replace(row, source=f"made{i}" if row.fake else f"s{i % 2}") for i, row in enumerate(rows(300))]
+    made, _ = calibrate(of_two, NONE, name="test")
+    assert (made.families[SWAP].by, made.families[SWAP].real_sources) == (Unit.ITEMS, 2)
+    assert made.families[SWAP].sources == 102
+
+
+def test_held_out_by_source_a_curve_knows_nothing_of_the_source():
+    """Whatever the labels of a source are, its own probabilities are the same; held out by file they are not."""
+    known = of_sources(300, 25)
+    odd = [replace(r, fake=not r.fake, made="" if r.fake else "face_swap") if r.source == "s3" else r for r in known]
+    own = np.array([row.source == "s3" for row in known])
+
+    def found(some: list[ScoreRow], by: Unit) -> np.ndarray:
+        return held_out_probabilities(some, by, odds=0.3)
+
+    assert (found(known, Unit.SOURCES)[own] == found(odd, Unit.SOURCES)[own]).all()
+    assert (found(known, Unit.SOURCES)[~own] != found(odd, Unit.SOURCES)[~own]).any()
+    assert (found(known, Unit.ITEMS)[own] != found(odd, Unit.ITEMS)[own]).any()
+
+
+def test_the_only_source_of_a_label_is_held_out_by_file():
+    """Where no curve could be fitted without a source, its items are held out file by file: all have a probability."""
+    one = [replace(row, source="made" if row.fake else row.source) for row in of_sources(300, 25)]
+    found = held_out_probabilities(one, Unit.SOURCES)
+    made = np.array([row.fake for row in one])
+    assert (found[made] == held_out_probabilities(one, Unit.ITEMS)[made]).all()
+
+
+def test_each_source_is_judged_by_the_band_of_the_others():
+    """One source far above all others lies above their band; it does not draw the line for itself."""
+    values = np.append(np.linspace(0.05, 0.15, 60), np.full(200, 0.9))
+    sources = np.append(np.repeat(np.arange(30), 2), np.full(200, 30))
+    above = above_without_own(values, np.zeros(260, bool), sources, 0.05, 0.5)
+    assert above[60:].all()
+    assert above[:60].sum() <= 4
+
+
+def test_a_file_from_before_there_were_sources_still_loads():
+    """A calibration that does not say whose items its band is about speaks of items."""
+    old = b'{"name":"old","families":{"face_swap":{"curve":{"method":"platt","slope":1.0},"sources":3}}}'
+    family = msgspec.json.decode(old, type=Calibration).families[SWAP]
+    assert (family.by, family.real_sources) == (Unit.ITEMS, 0)
 
 
 def test_a_family_near_chance_is_a_hint():
