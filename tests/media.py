@@ -176,6 +176,17 @@ def rotated_video(degrees: int = 90, **video_args: Any) -> bytes:
     return bytes(data)
 
 
+def trimmed_video(cut: float, **video_args: Any) -> bytes:
+    """An MP4 whose first `cut` seconds an edit list hides, as trimming without encoding again leaves it."""
+    data = bytearray(video("mp4", **video_args))
+    scale_at = data.index(b"mdhd") + 4 + 12
+    (scale,) = struct.unpack_from(">I", data, scale_at)
+    edit_at = data.index(b"elst") + 4 + 8
+    length, begin = struct.unpack_from(">Ii", data, edit_at)
+    struct.pack_into(">Ii", data, edit_at, length - int(1000 * cut), begin + int(scale * cut))
+    return bytes(data)
+
+
 def sound(container: str = "wav", codec: str = "pcm_s16le", *, seconds: float = 3, rate: int = 48_000) -> bytes:
     """A 440 Hz tone."""
     out = io.BytesIO()

@@ -197,7 +197,7 @@ def _look(container: InputContainer, video: Any, duration: float | None, budget:
     start = _start(container)
     frames: dict[float, FrameAt] = {}
     turn, lost = UPRIGHT, None
-    count = 0
+    count, hidden = 0, False
 
     def keep(frame: Any, at: float) -> None:
         if at not in frames:
@@ -205,10 +205,14 @@ def _look(container: InputContainer, video: Any, duration: float | None, budget:
             frames[at] = _put(turn(_rgb(frame, video, budget.max_side)), at, out, native)
 
     def look(packet: Any, guess: float | None) -> None:
-        nonlocal turn, lost, count
+        nonlocal turn, lost, count, hidden
         frame = _decoded(codec, packet)
         if frame is None:
-            lost, count = lost or packet, count + 1
+            lost = lost or packet
+            if packet.is_discard:
+                hidden = True
+            else:
+                count += 1
             return
         turn = _turn(frame)
         keep(frame, guess if guess is not None else max(0.0, _seconds(frame.pts or 0, video.time_base) - start))
@@ -224,8 +228,9 @@ def _look(container: InputContainer, video: Any, duration: float | None, budget:
         duration = max(duration or 0.0, end) or None
         for packet, guess in packets:
             look(packet, guess)
-    if duration is not None and 0 < len(frames) < budget.frames and budget.forward_frames:
+    if duration is not None and (frames or hidden) and len(frames) < budget.frames and budget.forward_frames:
         for frame in _between(container, video, sorted(frames), duration, budget):
+            turn = _turn(frame)
             keep(frame, max(0.0, _seconds(frame.pts, video.time_base) - start))
     if not frames:
         raise _undecodable(codec, lost, budget.max_pixels)
@@ -361,9 +366,14 @@ def _swept(
 def _between(
     container: InputContainer, video: Any, looked_at: Sequence[float], duration: float, budget: DecodeBudget
 ) -> Iterator[Any]:
-    """Frames inside the stretches without a keyframe: decoded forward from the keyframe before, within a bound."""
+    """Frames inside the stretches without a keyframe: decoded forward from the keyframe before, within a bound.
+
+    A video that was trimmed without being encoded again may begin after its only keyframe. A player decodes that one
+    and does not show it, and neither does FFmpeg hand it out: then the first frame that is shown is looked at as well.
+    """
     gap = min(budget.short_gap, budget.longest_gap) if duration <= budget.short else budget.longest_gap
-    goals = deque(sampling.fill(looked_at, duration, gap, budget.frames - len(looked_at)))
+    first = () if looked_at else (0.0,)
+    goals = deque([*first, *sampling.fill(looked_at or first, duration, gap, budget.frames - len(looked_at or first))])
     codec, base = video.codec_context, video.time_base
     codec.skip_frame, video.discard = "NONREF", Discard.default
     start, left = _start(container), budget.forward_frames
@@ -439,7 +449,7 @@ def _undecodable(codec: Any, packet: Any, max_pixels: int) -> Permanent:
     with av.logging.Capture() as lines:
         _decoded(fresh, packet)
     av.logging.set_level(None)
-    words = " ".join(line for _, _, line in lines).strip()[:200]
+    words = " ".join(line for _, _, line in lines).strip()[:200] or "the decoder gave neither a picture nor a reason"
     if "Picture size" in words:
         return _permanent(Reason.MEDIA_BOMB, words)
     return _permanent(Reason.MEDIA_CORRUPT, f"no keyframe could be decoded: {words}")

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.decode.pool import DecodePool
 from pipeline.decode.port import SAMPLE_RATE, Clip, DecodeBudget
+from pipeline.errors import Permanent
 from pipeline.events.values import MediaKind
 from tests import media
 from tests.integration.decode.conftest import DecodeBytes
@@ -155,6 +156,26 @@ async def test_looking_between_keyframes_is_bounded(tmp_path: Path) -> None:
         clip = await pool(path)
     assert clip.sampling.looked_at == (0.0,)
     assert clip.sampling.largest_gap == 30.0
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(8.0, 4), (3.0, 1)])
+async def test_a_video_trimmed_behind_its_only_keyframe_is_looked_at(
+    decode: DecodeBytes, seconds: float, looks: int
+) -> None:
+    """A video whose only keyframe was trimmed away is looked at from the first frame that it shows."""
+    clip = await decode(media.trimmed_video(2.5, seconds=seconds, gop=10_000))
+    assert clip.facts.duration == pytest.approx(seconds - 2.5, abs=0.1)
+    assert (clip.sampling.looked_at[0], len(clip.sampling.looked_at), clip.sampling.notes) == (0.0, looks, ())
+    assert stamps(clip) == [int(at + 2.51) for at in clip.sampling.looked_at]
+
+
+async def test_what_cannot_be_decoded_says_why_in_words(tmp_path: Path) -> None:
+    """Where the decoder gives neither a picture nor a reason, the refusal says so instead of ending in a colon."""
+    path = tmp_path / "trimmed"
+    path.write_bytes(media.trimmed_video(2.5, seconds=8, gop=10_000))
+    async with DecodePool(1, DecodeBudget(forward_frames=0)) as pool:
+        with pytest.raises(Permanent, match="decoder gave neither a picture nor a reason"):
+            await pool(path)
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
