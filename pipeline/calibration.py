@@ -124,9 +124,10 @@ class FamilyCalibration(Section, frozen=True):
 
     `curve` serves what no stratum fits. `abstain`: conformal: of genuine items no more than the share `error_rate` lies
     above it, of manipulated ones no more than `miss_rate` below. `by`: whose genuine items that is promised of; of
-    manipulated ones it is always said of items. `margin`: how far the probability may be off (the calibration error
-    that was measured). `advisory`: measured too near chance for anything but a hint to a person. `auc`, `real`, `fake`,
-    `sources`, and those among them with genuine items, `real_sources`: what it rests on.
+    manipulated ones it is always said of items. `holds_for`: kinds of media of which it is promised each by itself.
+    `margin`: how far the probability may be off (the calibration error that was measured). `advisory`: measured too
+    near chance for anything but a hint to a person. `auc`, `real`, `fake`, `sources`, and those among them with genuine
+    items, `real_sources`: what it rests on.
     """
 
     curve: AnyCurve
@@ -135,6 +136,7 @@ class FamilyCalibration(Section, frozen=True):
     error_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     miss_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     by: Unit = Unit.ITEMS
+    holds_for: tuple[MediaKind, ...] = ()
     margin: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     advisory: bool = False
     auc: tuple[float, float, float] | None = None

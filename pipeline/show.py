@@ -134,6 +134,8 @@ def _about_sources(each: Fitted) -> Iterator[str]:
         yield f"{name}: {known}, {each.sources_needed} are needed: the band reaches to 1"
     elif made.by is Unit.SOURCES:
         yield f"{name}: left out one by one, {each.sources_above} of {known} have items above the band of the others"
+        for kind in each.kinds_short:
+            yield f"{name}: too few of them have {kind}: of {kind} by itself nothing is promised"
     elif made.real_sources < each.sources_needed:
         yield f"{name}: {known}, {each.sources_needed} are needed: nothing is promised of a new source"
     else:

@@ -47,7 +47,8 @@ class Fitted:
     """What came of one family, for people: the errors and shares are measured on items that were held out.
 
     `false_positives`: genuine items above a band that was made without their source (by items: above the band);
-    `sources_above`: sources with any such. `sources_needed`: of genuine items, for a band by sources.
+    `sources_above`: sources with any such. `sources_needed`: of genuine items, for a band by sources. `kinds_short`: of
+    media that have too few of them for a promise of their own.
     """
 
     family: Family
@@ -59,6 +60,7 @@ class Fitted:
     missed: float
     sources_above: int = 0
     sources_needed: int = 0
+    kinds_short: tuple[MediaKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +143,10 @@ def _family(
     # The band is drawn on held-out probabilities: on those of its own fit it would be too narrow.
     held_out = held_out_probabilities(rows, by, odds, seed)
     of = sources[~fake] if by is Unit.SOURCES else None
-    band = conformal_band(held_out, fake, *rates, of)
+    media = np.array([row.kind for row in rows])[~fake]
+    band = conformal_band(held_out, fake, *rates, of, media)
+    groups = sources_or_items(of, media)
+    holds_for = tuple(kind for kind in MediaKind if _enough(groups, media == kind, rates[0]))
     area = auc_with_interval(scores, fake, seed)
     old = base.families.get(family)
     before = _apply(old.curve, scores) if old else scores
@@ -163,6 +168,7 @@ def _family(
         error_rate=rates[0],
         miss_rate=rates[1],
         by=by,
+        holds_for=holds_for,
         margin=round(min(0.5, max(0.02, error)), 3),
         advisory=area.low < NEAR_CHANCE,
         auc=(round(area.value, 3), round(area.low, 3), round(area.high, 3)),
@@ -172,7 +178,7 @@ def _family(
         real_sources=known,
     )
     low, high = (band.low, band.high) if band else (0.5, 0.5)
-    above = held_out[~fake] >= high if of is None else above_without_own(held_out, fake, of, *rates)
+    above = held_out[~fake] >= high if of is None else above_without_own(held_out, fake, of, *rates, media)
     return Fitted(
         family=family,
         calibration=calibration,
@@ -183,6 +189,7 @@ def _family(
         missed=float((held_out[fake] < low).mean()),
         sources_above=len(np.unique(sources[~fake][above])),
         sources_needed=needed,
+        kinds_short=tuple(kind for kind in MediaKind if kind in media and kind not in holds_for),
     )
 
 
@@ -264,7 +271,12 @@ def isotonic(scores: Shares, fake: Labels, weights: Shares) -> Isotonic:
 
 
 def conformal_band(
-    probabilities: Shares, fake: Labels, error_rate: float, miss_rate: float, sources: Names | None = None
+    probabilities: Shares,
+    fake: Labels,
+    error_rate: float,
+    miss_rate: float,
+    sources: Names | None = None,
+    media: Names | None = None,
 ) -> Band | None:
     """Where neither label can be ruled out, or both can: class-conditional conformal prediction.
 
@@ -274,22 +286,33 @@ def conformal_band(
 
     `sources`: of the genuine items, in order. With it the first promise is made of an item of another source: it is the
     sources that are exchangeable, and items within each. Every source weighs the same, however many items it has.
+    `media`: of the genuine items. With it the promise is kept for each kind by itself that has enough of them.
     """
     reals = probabilities[~fake]
-    real_top = _reached(reals, error_rate, np.arange(len(reals)) if sources is None else sources)
-    fake_bottom = 1 - _reached(1 - probabilities[fake], miss_rate, np.arange(int(fake.sum())))
-    low, high = sorted((max(0.0, fake_bottom), min(1.0, real_top)))
+    groups = sources_or_items(sources, reals)
+    tops = [_reached(reals, error_rate, groups)]
+    if media is not None:
+        kinds = [media == kind for kind in np.unique(media)]
+        tops += [_reached(reals[of], error_rate, groups[of]) for of in kinds if _enough(groups, of, error_rate)]
+    fakes = probabilities[fake]
+    fake_bottom = 1 - _reached(1 - fakes, miss_rate, sources_or_items(None, fakes))
+    low, high = sorted((max(0.0, fake_bottom), min(1.0, max(tops))))
     # Outwards to hundredths, which people read: what is exactly at the genuine items' quantile is still within it.
     low, high = math.floor(low * 100) / 100, min(1.0, math.ceil(high * 100 + 1e-7) / 100)
     return Band(low=low, high=high) if low < high else None
 
 
 def above_without_own(
-    probabilities: Shares, fake: Labels, sources: Names, error_rate: float, miss_rate: float
+    probabilities: Shares,
+    fake: Labels,
+    sources: Names,
+    error_rate: float,
+    miss_rate: float,
+    media: Names | None = None,
 ) -> Labels:
     """Which genuine items lie above the band that all other sources give: what a new source can expect.
 
-    `sources`: of the genuine items. A band that reaches to 1 has nothing above it.
+    `sources`, `media`: of the genuine items. A band that reaches to 1 has nothing above it.
     """
     reals, of_real = probabilities[~fake], np.flatnonzero(~fake)
     above = np.zeros(len(reals), bool)
@@ -297,9 +320,19 @@ def above_without_own(
         own = sources == source
         rest = np.ones(len(fake), bool)
         rest[of_real[own]] = False
-        band = conformal_band(probabilities[rest], fake[rest], error_rate, miss_rate, sources[~own])
+        kinds = None if media is None else media[~own]
+        band = conformal_band(probabilities[rest], fake[rest], error_rate, miss_rate, sources[~own], kinds)
         above[own] = reals[own] >= (band.high if band else 0.5)
     return above
+
+
+def sources_or_items(sources: Names | None, items: NDArray[np.generic]) -> NDArray[np.generic]:
+    """What is exchangeable: the sources, or every item for itself."""
+    return np.arange(len(items)) if sources is None else sources
+
+
+def _enough(groups: NDArray[np.generic], chosen: Labels, error_rate: float) -> bool:
+    return len(np.unique(groups[chosen])) >= sources_needed(error_rate)
 
 
 def _reached(values: Shares, error_rate: float, groups: NDArray[np.generic]) -> float:

@@ -7,7 +7,7 @@ from io import StringIO
 from rich.console import Console, ConsoleRenderable
 
 from pipeline.calibration import Band, FamilyCalibration, Platt, Unit
-from pipeline.events.values import Family
+from pipeline.events.values import Family, MediaKind
 from pipeline.learn.calibrate import Fitted
 from pipeline.learn.evaluate import Evaluation, FamilyResult
 from pipeline.learn.measure import Figure, Quality, Trust
@@ -58,7 +58,10 @@ def test_a_calibration_says_whose_items_its_bands_are_about() -> None:
         (Unit.ITEMS, 31, "by items, as asked for: nothing is promised of a new source"),
         (Unit.SOURCES, 1, "1 source of genuine items, 19 are needed: the band reaches to 1"),
         (Unit.SOURCES, 31, "2 of 31 sources of genuine items have items above the band of the others"),
+        (Unit.SOURCES, 31, "too few of them have video: of video by itself nothing is promised"),
     ):
         made = FamilyCalibration(curve=Platt(slope=1.0), by=by, real_sources=sources)
-        text = printed(calibration_table([Fitted(Family.FACE_SWAP, made, 0.1, 0.1, 0.1, 0.1, 0.1, 2, 19)]))
+        text = printed(
+            calibration_table([Fitted(Family.FACE_SWAP, made, 0.1, 0.1, 0.1, 0.1, 0.1, 2, 19, (MediaKind.VIDEO,))])
+        )
         assert said in " ".join(text.split())

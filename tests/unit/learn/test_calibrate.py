@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.calibration import NONE, Calibration, FamilyCalibration, Isotonic, Platt, Unit
 from pipeline.errors import ConfigError
-from pipeline.events.values import Family
+from pipeline.events.values import Family, MediaKind
 from pipeline.learn.calibrate import (
     above_without_own,
     calibrate,
@@ -213,6 +213,26 @@ def test_each_source_is_judged_by_the_band_of_the_others():
     above = above_without_own(values, np.zeros(260, bool), sources, 0.05, 0.5)
     assert above[60:].all()
     assert above[:60].sum() <= 4
+
+
+def test_a_kind_of_media_with_enough_sources_has_a_promise_of_its_own():
+    """A few videos among many stills hardly move a band; from nine sources of them on, at .1, they do."""
+    values = np.append(np.full(200, 0.1), np.full(19, 0.6))
+    none, media = np.zeros(219, bool), np.array(["image"] * 200 + ["video"] * 19)
+    apart = np.arange(219)
+    assert conformal_band(values, none, 0.1, 0.5, apart).high == 0.11
+    assert conformal_band(values, none, 0.1, 0.5, apart, media).high == 0.61
+    few = conformal_band(values[:208], none[:208], 0.1, 0.5, apart[:208], media[:208])
+    assert few is not None
+    assert few.high == 0.11
+
+
+def test_the_file_says_for_which_kinds_of_media_a_band_holds():
+    """Stills of 31 sources have a promise of their own, videos of four only that of all together."""
+    both = [*of_sources(300, 31), *of_sources(40, 4, seed=2, kind="video")]
+    made, (fitted,) = calibrate(both, NONE, name="test")
+    assert made.families[SWAP].holds_for == (MediaKind.IMAGE,)
+    assert fitted.kinds_short == (MediaKind.VIDEO,)
 
 
 def test_a_file_from_before_there_were_sources_still_loads():
