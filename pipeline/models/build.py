@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from pipeline.errors import ConfigError
-from pipeline.models import clip_spans, graphs, mesh_graphs, spans, speech, tfjs
+from pipeline.models import blocked, clip_spans, folded, graphs, mesh_graphs, spans, speech, tfjs
 from pipeline.models.sources import Progress, fetch, read_sources, sha256_of, write_atomically
 
 HEADS = ("swap", "synthesis")
@@ -158,22 +158,27 @@ def _network(files: Sequence[Path]) -> tfjs.Network:
 
 
 _CLIP = (graphs, clip_spans, spans)
-_TFJS = (graphs, tfjs, mesh_graphs)
+_TFJS = (graphs, tfjs, mesh_graphs, blocked)
 _RECIPES = (
     _Recipe("face_detector", ("centerface",), lambda files, _: graphs.face_detector(onnx.load(files[0]))),
     _Recipe("face_forgery", ("clip-vit-b16",), _face_forgery, tuple(f"{name}.json" for name in (*HEADS, HEAT)), _CLIP),
     _Recipe("clip_embedding", ("clip-vit-b16",), lambda files, _: graphs.clip_embedding(_clip(files[0])), code=_CLIP),
-    _Recipe("nudity", ("open-nsfw",), lambda files, _: graphs.nudity(onnx.load(files[0]))),
+    _Recipe(
+        "nudity",
+        ("open-nsfw",),
+        lambda files, _: graphs.nudity(onnx.load(files[0])),
+        code=(graphs, folded),
+    ),
     _Recipe(
         "face_mesh",
         ("face-mesh", "face-mesh-weights"),
-        lambda files, _: mesh_graphs.face_mesh(_network(files)),
+        lambda files, _: blocked.in_blocks(mesh_graphs.face_mesh(_network(files))),
         code=_TFJS,
     ),
     _Recipe(
         "face_embedding",
         ("mobileface", "mobileface-weights"),
-        lambda files, _: mesh_graphs.face_embedding(_network(files)),
+        lambda files, _: blocked.in_blocks(mesh_graphs.face_embedding(_network(files))),
         code=_TFJS,
     ),
     _Recipe(

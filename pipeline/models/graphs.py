@@ -23,6 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pipeline.models import folded
 from pipeline.models.clip_spans import CLIP_SPANS
 from pipeline.models.spans import Span
 
@@ -75,11 +76,12 @@ class Linear:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """One residual block. q: already divided by √(width of a head); kv: keys and values side by side."""
+    """One residual block. q: already divided by √(width of a head)."""
 
     before_attention: Affine
     q: Linear
-    kv: Linear
+    k: Linear
+    v: Linear
     out: Linear
     before_mlp: Affine
     up: Linear
@@ -130,16 +132,11 @@ def read_clip(model: onnx.ModelProto) -> Encoder:
             bias = arrays[f"vision_model.encoder.layers.{i}.{name.replace('/', '.')}.bias"]
             return Linear(weight, scale * np.float32(shrink), bias * np.float32(shrink), span)
 
-        k, v = (linear(f"self_attn/{name}_proj", spans.qkv) for name in "kv")
         return Block(
             before_attention=affine(f"encoder.layers.{i}.layer_norm1"),
             q=linear("self_attn/q_proj", spans.qkv, shrink=(WIDTH // HEADS) ** -0.5),
-            kv=Linear(
-                np.concatenate([k.weight, v.weight], axis=1),
-                np.concatenate([k.scale, v.scale]),
-                np.concatenate([k.bias, v.bias]),
-                spans.qkv,
-            ),
+            k=linear("self_attn/k_proj", spans.qkv),
+            v=linear("self_attn/v_proj", spans.qkv),
             out=linear("self_attn/out_proj", spans.out),
             before_mlp=affine(f"encoder.layers.{i}.layer_norm2"),
             up=linear("mlp/fc1", spans.up),
@@ -274,12 +271,14 @@ def face_detector(centerface: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def nudity(open_nsfw: onnx.ModelProto) -> onnx.ModelProto:
-    """Open-NSFW with its pre-processing inside: RGB to BGR, minus the means of its training set."""
+    """Open-NSFW with its pre-processing inside: minus the means of its training set, and RGB to BGR.
+
+    The network is folded into half as many operators (`folded.py`); its first convolution takes the colours turned.
+    """
     graph = _Graph()
-    x = graph("Gather", graph("Cast", "image", to=TensorProto.FLOAT), graph.const(np.array([2, 1, 0])), axis=3)
-    x = graph("Sub", x, graph.const(np.array(OPEN_NSFW_MEAN_BGR, np.float32)))
-    old = open_nsfw.graph
-    graph.take(old, {old.input[0].name: x, old.output[0].name: "probabilities"})
+    x = graph("Transpose", graph("Cast", "image", to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+    x = graph("Sub", x, graph.const(np.array(OPEN_NSFW_MEAN_BGR[::-1], np.float32).reshape(3, 1, 1)))
+    graph.name_output("probabilities", folded.write(graph, open_nsfw.graph, x, lambda kernel: kernel[:, ::-1]))
     return graph.model("nudity", inputs=[_pixels("image", SIDE, SIDE)], outputs=[_values("probabilities", 2)])
 
 
@@ -349,15 +348,18 @@ def _embed(graph: _Graph, encoder: Encoder, pixels: str) -> str:
 def _block(graph: _Graph, block: Block, x: str, only: Sequence[int] | None = None) -> str:
     """`only`: the tokens wanted of the last block; no other is finished."""
     normed = _norm(graph, narrowed(block.before_attention, block.q.span), x)
-    kv = _linear(graph, block.kv, normed)
+    k, v = (_linear(graph, part, normed) for part in (block.k, block.v))
     if only is not None:
         wanted = graph.const(np.array(only))
         x, normed = graph("Gather", x, wanted, axis=1), graph("Gather", normed, wanted, axis=1)
-    q = graph("Reshape", _linear(graph, block.q, normed), graph.const(np.array([0, -1, HEADS, WIDTH // HEADS])))
-    kv = graph("Reshape", kv, graph.const(np.array([0, TOKENS, 2, HEADS, WIDTH // HEADS])))
-    k, v = (graph("Gather", kv, graph.const(np.array(i)), axis=2) for i in range(2))
-    near = graph("MatMul", graph("Transpose", q, perm=[0, 2, 1, 3]), graph("Transpose", k, perm=[0, 2, 3, 1]))
-    seen = graph("MatMul", graph("Softmax", near, axis=-1), graph("Transpose", v, perm=[0, 2, 1, 3]))
+    heads = graph.const(np.array([0, -1, HEADS, WIDTH // HEADS]))
+    q, k, v = (
+        graph("Transpose", graph("Reshape", part, heads), perm=[0, 2, 1, 3])
+        for part in (_linear(graph, block.q, normed), k, v)
+    )
+    # Turned a second time, since ONNX Runtime makes that a part of the product.
+    near = graph("MatMul", q, graph("Transpose", k, perm=[0, 1, 3, 2]))
+    seen = graph("MatMul", graph("Softmax", near, axis=-1), v)
     y = graph("Reshape", graph("Transpose", seen, perm=[0, 2, 1, 3]), graph.const(np.array([0, -1, WIDTH])))
     x = graph("Add", x, _linear(graph, block.out, y))
     y = _linear(graph, block.up, _norm(graph, narrowed(block.before_mlp, block.up.span), x))

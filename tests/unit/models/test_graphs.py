@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.models import graphs
 from pipeline.models.graphs import Affine, Block, Encoder, HeadWeights, Linear
@@ -179,11 +179,18 @@ def test_the_face_detector_takes_pixels_of_any_size_and_names_its_outputs() -> N
 
 def test_the_nudity_model_is_given_blue_first_and_less_the_mean() -> None:
     """The channel order and the means of the old training set are inside the graph."""
+    kernel = numpy_helper.from_array(np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1), "kernel")
     old = helper.make_graph(
-        [helper.make_node("ReduceMean", ["in"], ["out"], axes=[1, 2], keepdims=0)],
+        [
+            helper.make_node("Transpose", ["in"], ["front"], perm=[0, 3, 1, 2]),
+            helper.make_node("Conv", ["front", "kernel"], ["each"]),
+            helper.make_node("Transpose", ["each"], ["back"], perm=[0, 2, 3, 1]),
+            helper.make_node("ReduceMean", ["back"], ["out"], axes=[1, 2], keepdims=0),
+        ],
         "old",
         [_floats("in", ["b", 224, 224, 3])],
         [_floats("out", ["b", 3])],
+        [kernel],
     )
     model = graphs.nudity(helper.make_model(old, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
     pixels = np.zeros((1, 224, 224, 3), np.uint8) + np.array([10, 20, 30], np.uint8)
@@ -231,7 +238,8 @@ def _encoder(rng: np.random.Generator) -> Encoder:
     block = Block(
         before_attention=affine,
         q=_linear(rng, 768, 768),
-        kv=_linear(rng, 768, 2 * 768),
+        k=_linear(rng, 768, 768),
+        v=_linear(rng, 768, 768),
         out=replace(_linear(rng, 768, 768), span=Span(-1, 1)),
         before_mlp=affine,
         up=_linear(rng, 768, 64),
@@ -264,8 +272,9 @@ def _tokens(encoder: Encoder, image: Any) -> Any:
     x = norm(x + encoder.position)
     after = []
     for block in encoder.blocks[:11]:
-        q = _exactly(block.q, norm(x)).reshape(197, 12, 64).transpose(1, 0, 2)
-        k, v = _exactly(block.kv, norm(x)).reshape(197, 2, 12, 64).transpose(1, 2, 0, 3)
+        q, k, v = (
+            _exactly(linear, norm(x)).reshape(197, 12, 64).transpose(1, 0, 2) for linear in (block.q, block.k, block.v)
+        )
         seen = np.exp(q @ k.transpose(0, 2, 1))
         y = (seen / seen.sum(-1, keepdims=True)) @ v
         x = x + _exactly(block.out, y.transpose(1, 0, 2).reshape(197, 768))
