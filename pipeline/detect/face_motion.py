@@ -230,8 +230,11 @@ def _around(points: Points, image: RGB) -> Points:
     dx, dy = (x1 - x0) / 2, (y1 - y0) / 2
     mask = np.ones((height, width), bool)
     mask[max(0, int(y0 - dy)) : int(y1 + 2 * dy), max(0, int(x0 - dx)) : int(x1 + dx)] = False
-    outside = image[mask]
-    return outside[:: max(1, len(outside) // 20_000)].mean(axis=0) if len(outside) > 100 else np.full(3, np.nan)
+    outside = np.flatnonzero(mask)
+    if len(outside) <= 100:
+        return np.full(3, np.nan)
+    picked = image.reshape(-1, 3)[outside[:: max(1, len(outside) // 20_000)]]
+    return np.asarray(picked.mean(axis=0), np.float64)
 
 
 def _spot(iris: RGB) -> Points | None:

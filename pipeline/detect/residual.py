@@ -19,6 +19,7 @@ Plane = NDArray[np.float32]
 
 BLOCK = 8
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+_PEAK = np.array([[-0.5, 1, -0.5]], np.float32)
 _NOISE_GAIN = math.sqrt(math.pi / 2) / 6
 """From the mean magnitude under `_NOISE` to the standard deviation of white noise."""
 
@@ -60,12 +61,15 @@ def noise_map(luma: NDArray[Any]) -> Plane:
 def gradients(luma: NDArray[Any]) -> tuple[Plane, Plane]:
     """Magnitude of the gradient over one pixel and over two, per pixel: fine and coarse detail."""
     x = luma.astype(np.float32, copy=False)
-    fine = np.abs(cv2.filter2D(x, cv2.CV_32F, np.array([[-1, 0, 1]], np.float32) / 2))
-    fine += np.abs(cv2.filter2D(x, cv2.CV_32F, np.array([[-1], [0], [1]], np.float32) / 2))
     soft = cv2.boxFilter(x, cv2.CV_32F, (3, 3))
-    coarse = np.abs(cv2.filter2D(soft, cv2.CV_32F, np.array([[-1, 0, 0, 0, 1]], np.float32) / 2))
-    coarse += np.abs(cv2.filter2D(soft, cv2.CV_32F, np.array([[-1], [0], [0], [0], [1]], np.float32) / 2))
-    return fine, np.asarray(coarse, np.float32)
+    return _slope(x, np.array([-0.5, 0, 0.5], np.float32)), _slope(soft, np.array([-0.5, 0, 0, 0, 0.5], np.float32))
+
+
+def _slope(x: Plane, kernel: Plane) -> Plane:
+    """Along rows and along columns together. Filters for one direction at a time are several times as fast."""
+    one = np.ones(1, np.float32)
+    along, across = cv2.sepFilter2D(x, cv2.CV_32F, kernel, one), cv2.sepFilter2D(x, cv2.CV_32F, one, kernel)
+    return np.asarray(np.abs(along, out=along) + np.abs(across, out=across), np.float32)
 
 
 def blocks(luma: NDArray[Any]) -> NDArray[np.float32]:
@@ -80,10 +84,10 @@ def blocks(luma: NDArray[Any]) -> NDArray[np.float32]:
 
 def steps(luma: NDArray[Any], axis: int) -> Plane:
     """How much the step between a pixel and the next exceeds the steps beside it; along columns (1) or rows (0)."""
-    x = luma.astype(np.int16)
-    d = np.abs(np.diff(x, axis=axis)).astype(np.float32)
-    beside = d[:, :-2] + d[:, 2:] if axis else d[:-2] + d[2:]
-    return np.asarray((d[:, 1:-1] if axis else d[1:-1]) - beside / 2, np.float32)
+    x = luma if luma.dtype == np.uint8 else luma.astype(np.int16)
+    d = cv2.absdiff(x[:, 1:], x[:, :-1]) if axis else cv2.absdiff(x[1:], x[:-1])
+    excess = cv2.filter2D(d, cv2.CV_32F, _PEAK if axis else _PEAK.T)
+    return np.asarray(excess[:, 1:-1] if axis else excess[1:-1], np.float32)
 
 
 def grid_phases(luma: NDArray[Any]) -> NDArray[np.float64]:
