@@ -203,17 +203,20 @@ def held_out_probabilities(
 ) -> NDArray[np.float64]:
     """Each item's probability by curves that were fitted without its file, or without its source.
 
-    What a source's absence leaves too little of to fit a curve to keeps the probabilities without the file.
+    Only sources with genuine items are left out: of manipulated ones nothing is promised by source, and often most are
+    of one. What a source's absence leaves too little of to fit a curve to keeps the probabilities without the file.
     """
     scores, fake = _arrays(rows)
     kinds = _kinds(rows, fake, odds)
-    ways = [(np.array([row.file for row in rows]), FILE_FOLDS)]
+    files, sources = np.array([row.file for row in rows]), np.array([row.source for row in rows])
+    ways = [(files, np.ones(len(rows), bool), FILE_FOLDS)]
     if by is Unit.SOURCES:
-        ways.append((np.array([row.source for row in rows]), SOURCE_FOLDS))
+        ways.append((sources, np.isin(sources, sources[~fake]), SOURCE_FOLDS))
     found = scores.copy()
-    for of, most in ways:
-        names, at = np.unique(of, return_inverse=True)
-        folds = (np.random.default_rng(seed).permutation(len(names)) % most)[at]
+    for of, chosen, most in ways:
+        names, at = np.unique(of[chosen], return_inverse=True)
+        folds = np.full(len(rows), -1)
+        folds[chosen] = (np.random.default_rng(seed).permutation(len(names)) % most)[at]
         for fold in range(most):
             out = folds == fold
             if out.any() and min(int(fake[~out].sum()), int((~fake[~out]).sum())) >= LEAST // 2:
