@@ -278,7 +278,7 @@ def conformal_band(
     fake: Labels,
     error_rate: float,
     miss_rate: float,
-    sources: Names | None = None,
+    sources: NDArray[np.generic] | None = None,
     media: Names | None = None,
 ) -> Band | None:
     """Where neither label can be ruled out, or both can: class-conditional conformal prediction.
@@ -319,17 +319,19 @@ def above_without_own(
     """
     reals, of_real = probabilities[~fake], np.flatnonzero(~fake)
     above = np.zeros(len(reals), bool)
-    for source in np.unique(sources):
-        own = sources == source
+    # Numbers: names would be compared letter by letter for each of perhaps thousands of sources.
+    names, numbers = np.unique(sources, return_inverse=True)
+    for number in range(len(names)):
+        own = numbers == number
         rest = np.ones(len(fake), bool)
         rest[of_real[own]] = False
         kinds = None if media is None else media[~own]
-        band = conformal_band(probabilities[rest], fake[rest], error_rate, miss_rate, sources[~own], kinds)
+        band = conformal_band(probabilities[rest], fake[rest], error_rate, miss_rate, numbers[~own], kinds)
         above[own] = reals[own] >= (band.high if band else 0.5)
     return above
 
 
-def sources_or_items(sources: Names | None, items: NDArray[np.generic]) -> NDArray[np.generic]:
+def sources_or_items(sources: NDArray[np.generic] | None, items: NDArray[np.generic]) -> NDArray[np.generic]:
     """What is exchangeable: the sources, or every item for itself."""
     return np.arange(len(items)) if sources is None else sources
 
