@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -29,7 +30,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1b2430;margin:0 auto;max-width:72rem;padding:2rem}
 h1{font-size:1.7rem;margin:0 0 .3rem}h2{margin:2.4rem 0 .4rem;border-top:1px solid #d5dae2;padding-top:1.4rem}
 h3{margin:1.2rem 0 .3rem;font-size:1rem}table{border-collapse:collapse;margin:.6rem 0;font-size:.87rem}
-th,td{text-align:left;padding:.25rem .8rem .25rem 0;border-bottom:1px solid #e5e9ef;vertical-align:top}
+th,td{text-align:left;padding:.25rem .55rem .25rem 0;border-bottom:1px solid #e5e9ef;vertical-align:top}
 td.n{font-variant-numeric:tabular-nums;white-space:nowrap}.warn{background:#fff5dc;border-left:4px solid #d99a1c;
 padding:.5rem .9rem;margin:.4rem 0}.hint{background:#eef1f6;border-left:4px solid #6b7b95;padding:.5rem .9rem}
 .muted{color:#5c6879}.wrong{display:flex;flex-wrap:wrap;gap:.8rem}.wrong figure{margin:0;width:190px;font-size:.78rem}
@@ -94,7 +95,7 @@ def _trust(family: FamilyResult) -> str:
     t = family.trust
     if t is None:
         return "<td>–<td>–<td>–<td>–"
-    shares = "".join(f"<td class=n>{value:.1%}" for value in (t.abstained, t.false_positives, t.missed))
+    shares = "".join(f"<td class=n>{_share(value)}" for value in (t.abstained, t.false_positives, t.missed))
     return f"<td class=n>{t.error:.3f}{shares}"
 
 
@@ -104,6 +105,10 @@ def _link(family: FamilyResult) -> str:
 
 def _name(family: FamilyResult) -> str:
     return escape(family.family.value.replace("_", " "))
+
+
+def _share(share: float) -> str:
+    return "–" if math.isnan(share) else f"{share:.1%}"
 
 
 def _figure(figure: Figure) -> str:

@@ -298,6 +298,32 @@ def test_the_page_stands_alone():
     assert "src='http" not in html
 
 
+def test_what_was_not_measured_is_a_dash():
+    """With genuine items alone nothing can be missed, and the page does not call that "nan"."""
+    items, results = sample()
+    genuine = [item for item in items if not item.fake]
+    rows = rows_of(genuine, results)
+    families = summarise(results, rows, POLICY, rounds=20)
+    assert any(family.trust is not None and np.isnan(family.trust.missed) for family in families)
+    html = page(
+        Evaluation(
+            items=len(genuine),
+            failed=(),
+            families=families,
+            costs=(),
+            warnings=(),
+            detectors=("d@1",),
+            policy="p",
+            calibration="c",
+            seconds=1.0,
+        ),
+        rows,
+        genuine,
+        "Title",
+    )
+    assert "nan%" not in html
+
+
 def test_a_source_is_measured_by_a_curve_of_its_own_items():
     """Scores that are all too low are put right by some of the source's items, measured on the others; few items, no
     figure."""
