@@ -145,7 +145,7 @@ def _family(
     of = sources[~fake] if by is Unit.SOURCES else None
     media = np.array([row.kind for row in rows])[~fake]
     band = conformal_band(held_out, fake, *rates, of, media)
-    groups = sources_or_items(of, media)
+    groups = _exchangeable(of, media)
     holds_for = tuple(kind for kind in MediaKind if _enough(groups, media == kind, rates[0]))
     area = auc_with_interval(scores, fake, seed)
     old = base.families.get(family)
@@ -292,13 +292,13 @@ def conformal_band(
     `media`: of the genuine items. With it the promise is kept for each kind by itself that has enough of them.
     """
     reals = probabilities[~fake]
-    groups = sources_or_items(sources, reals)
+    groups = _exchangeable(sources, reals)
     tops = [_reached(reals, error_rate, groups)]
     if media is not None:
         kinds = [media == kind for kind in np.unique(media)]
         tops += [_reached(reals[of], error_rate, groups[of]) for of in kinds if _enough(groups, of, error_rate)]
     fakes = probabilities[fake]
-    fake_bottom = 1 - _reached(1 - fakes, miss_rate, sources_or_items(None, fakes))
+    fake_bottom = 1 - _reached(1 - fakes, miss_rate, _exchangeable(None, fakes))
     low, high = sorted((max(0.0, fake_bottom), min(1.0, max(tops))))
     # Outwards to hundredths, which people read: what is exactly at the genuine items' quantile is still within it.
     low, high = math.floor(low * 100) / 100, min(1.0, math.ceil(high * 100 + 1e-7) / 100)
@@ -331,7 +331,7 @@ def above_without_own(
     return above
 
 
-def sources_or_items(sources: NDArray[np.generic] | None, items: NDArray[np.generic]) -> NDArray[np.generic]:
+def _exchangeable(sources: NDArray[np.generic] | None, items: NDArray[np.generic]) -> NDArray[np.generic]:
     """What is exchangeable: the sources, or every item for itself."""
     return np.arange(len(items)) if sources is None else sources
 

@@ -67,7 +67,8 @@ def test_with_noise_from_elsewhere_a_seed_blends_a_face_of_any_size_alike(seed: 
     large = np.asarray(np.kron(frame, np.ones((2, 2, 1))), np.uint8)
     grain = np.random.default_rng(1)
     small, mask = self_blend(frame, BOX, MARKS, seed, grain=grain)
-    twice, wide = self_blend(large, tuple(2 * v for v in BOX), MARKS * 2, seed, grain=grain)  # type: ignore[arg-type]
+    x0, y0, x1, y1 = (2 * v for v in BOX)
+    twice, wide = self_blend(large, (x0, y0, x1, y1), MARKS * 2, seed, grain=grain)
     assert np.abs(wide[::2, ::2] - mask).mean() < 0.01
     shifts = [(b.astype(float) - f)[m > 0.2].mean(axis=0) for b, f, m in ((small, frame, mask), (twice, large, wide))]
     np.testing.assert_allclose(shifts[0], shifts[1], atol=1.5)

@@ -37,7 +37,7 @@ from pipeline.learn.evaluate import (
     warnings_of,
 )
 from pipeline.learn.page import page
-from pipeline.learn.scores import Level
+from pipeline.learn.scores import Level, ScoreRow
 from pipeline.match.pdq import pdq
 from pipeline.policy.file import load
 from pipeline.testing import picture
@@ -275,22 +275,34 @@ def test_a_video_with_a_changed_face_comes_with_a_genuine_twin(tmp_path, monkeyp
     ]
 
 
-def test_the_page_stands_alone():
-    """Summary, plots and warnings in one file that loads nothing; strangers' names are escaped."""
-    items, results = sample()
-    rows = rows_of(items, results)
+def page_of(
+    items: list[Item],
+    results: dict[str, MediaDecided],
+    rows: list[ScoreRow],
+    *,
+    failed: tuple[tuple[str, str], ...] = (),
+    warnings: tuple[str, ...] = (),
+) -> str:
+    """The page on these items."""
     evaluation = Evaluation(
         items=len(items),
-        failed=(("bad.jpg", "<b>torn</b>"),),
+        failed=failed,
         families=summarise(results, rows, POLICY, rounds=20),
         costs=(),
-        warnings=("<script>",),
+        warnings=warnings,
         detectors=("d@1",),
         policy="p",
         calibration="c",
         seconds=1.0,
     )
-    html = page(evaluation, rows, items, "Title")
+    return page(evaluation, rows, items, "Title")
+
+
+def test_the_page_stands_alone():
+    """Summary, plots and warnings in one file that loads nothing; strangers' names are escaped."""
+    items, results = sample()
+    rows = rows_of(items, results)
+    html = page_of(items, results, rows, failed=(("bad.jpg", "<b>torn</b>"),), warnings=("<script>",))
     assert "face swap" in html
     assert "<svg" in html
     assert "<script" not in html
@@ -305,22 +317,7 @@ def test_what_was_not_measured_is_a_dash():
     rows = rows_of(genuine, results)
     families = summarise(results, rows, POLICY, rounds=20)
     assert any(family.trust is not None and np.isnan(family.trust.missed) for family in families)
-    html = page(
-        Evaluation(
-            items=len(genuine),
-            failed=(),
-            families=families,
-            costs=(),
-            warnings=(),
-            detectors=("d@1",),
-            policy="p",
-            calibration="c",
-            seconds=1.0,
-        ),
-        rows,
-        genuine,
-        "Title",
-    )
+    html = page_of(genuine, results, rows)
     assert "nan%" not in html
 
 
