@@ -284,7 +284,7 @@ def recorded(one: Drawn, policy: Policy) -> MediaDecided:
         signals=() if one.failed else tuple(_signals(one, policy, clip)),
         failure=failure,
         embedding=None if one.failed else bytes(1024),
-        face_features=bytes(9216) if clip and not one.failed else None,
+        face_features=bytes(9218) if clip and not one.failed else None,
         hashes=() if one.failed else _HASHES[: 12 if clip else 1],
     )
     return msgspec.structs.replace(decided, decision=decide(case_of(decided), policy))

@@ -1,4 +1,8 @@
-"""Swapped and synthetic faces: heads on the middle of a CLIP encoder, asked about face crops."""
+"""Swapped and synthetic faces: heads on the middle of a CLIP encoder, asked about face crops.
+
+The heads are lines on means over the inner face and on one number more: what a small network over the patches says of
+a seam between them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ from pipeline.events.values import Box, Family, Heat
 
 GRID = 14
 """The encoder sees a crop as 14 × 14 patches of 16 pixels."""
-FEATURES = 4608
-"""What the heads read; as in config.pbtxt."""
+FEATURES = 4609
+"""What the heads read, the network's answer last; as in config.pbtxt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class FaceForgery:
     smallest_face: int = 64
 
     name: ClassVar[str] = "face_forgery"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     families: ClassVar[tuple[Family, ...]] = (Family.FACE_SWAP, Family.FACE_SYNTHESIS)
     needs_faces: ClassVar[bool] = True
     closer: ClassVar[bool] = False

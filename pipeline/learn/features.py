@@ -55,7 +55,7 @@ class FaceReader:
         return None
 
     def read(self, crop: Image) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The features of one face crop (224 × 224 × 3), and those of its 196 patches: n and 196 × m."""
+        """The pooled features of one face crop (224 × 224 × 3), and those of its 196 patches: n and 196 × m."""
         features, patches = self._encoder.run(["features", "patches"], {"face": crop[None]})
         return np.asarray(features[0], np.float32), np.asarray(patches[0], np.float32)
 

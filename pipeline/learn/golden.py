@@ -15,6 +15,8 @@ from pipeline.learn.evaluate import Item
 from pipeline.learn.features import FaceReader, read_image
 from pipeline.learn.refit import Labelled
 from pipeline.learn.scores import LOOKED_FOR_BY
+from pipeline.models.build import SEAM
+from pipeline.models.seam import read_seam
 from pipeline.models.sources import Progress, write_atomically
 
 
@@ -26,7 +28,11 @@ def make_golden(
     home: Path,
     progress: Progress = lambda _: None,
 ) -> Labelled:
-    """Read the largest face of each still that is genuine or of this family, and write features and labels to `out`."""
+    """Read the largest face of each still that is genuine or of this family, and write features and labels to `out`.
+
+    The features are those that the heads read: the encoder's, and the answer of the network over patches.
+    """
+    seam = read_seam(models_dir / "face_forgery" / SEAM)
     chosen = [item for item in items if not item.fake or family in LOOKED_FOR_BY.get(item.made, ())]
     reader = FaceReader(models_dir, home, progress)
     features, fake, names = [], [], []
@@ -35,7 +41,8 @@ def make_golden(
         image = read_image(item.path)
         found = None if image is None else reader.largest_face(image)
         if image is not None and found is not None:
-            features.append(reader.read(crop_face(image, found.box, found.landmarks))[0].astype(np.float16))
+            pooled, patches = reader.read(crop_face(image, found.box, found.landmarks))
+            features.append(np.append(pooled, seam(patches)).astype(np.float16))
             fake.append(item.fake)
             names.append(item.file)
     if not any(fake) or all(fake):

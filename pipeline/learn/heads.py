@@ -84,20 +84,46 @@ def fit_lda(features: Matrix, fake: Labels, shrinkage: float, share: Vector | No
     return Line(slope, -float(slope @ (means[0] + means[1])) / 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """log-odds = line · score of a line + seam · answer of the network over patches + bias."""
+
+    line: float
+    seam: float
+    bias: float
+
+    def __call__(self, scores: Vector, apart: Vector) -> Vector:
+        """The log-odds of rows, by what a line and the network say of each."""
+        return np.asarray(self.line * scores + self.seam * apart + self.bias, np.float64)
+
+
 def fit_platt(scores: Vector, fake: Labels, share: Vector | None = None) -> tuple[float, float]:
     """(a, b) so that sigmoid(a · score + b) is the probability of fake; Platt's smoothed targets, Newton's method.
 
     Each class counts half, so the probability is that of a crop drawn from even odds. `share` weighs rows within their
     class (a source with many rows need not dominate).
     """
-    weight = np.ones(len(scores)) if share is None else share.astype(np.float64).copy()
+    a, b = _fit_logistic(scores[:, None], fake, share)
+    return float(a), float(b)
+
+
+def fit_mixture(scores: Vector, apart: Vector, fake: Labels, share: Vector | None = None) -> Mixture:
+    """How a line and the network over patches answer together: as `fit_platt`, on both. All nought: the line alone."""
+    return Mixture(*map(float, _fit_logistic(np.stack([scores, apart], axis=1), fake, share)))
+
+
+def _fit_logistic(columns: NDArray[np.float64], fake: Labels, share: Vector | None) -> Vector:
+    """A factor per column, and the bias; each class counts half."""
+    weight = np.ones(len(columns)) if share is None else share.astype(np.float64).copy()
     counts = {kind: max(1, int((fake == kind).sum())) for kind in (False, True)}
     for kind in (False, True):
         weight[fake == kind] *= 0.5 / max(weight[fake == kind].sum(), 1e-12)
     target = np.where(fake, (counts[True] + 1) / (counts[True] + 2), 1 / (counts[False] + 2))
-    spread = float(np.std(scores)) or 1.0
-    x = np.stack([scores / spread, np.ones(len(scores))], axis=1)
-    solution = np.array([1.0, 0.0])
+    spread = np.std(columns, axis=0)
+    says = spread > 0  # a column that is the same in every row gets no part in it
+    spread[~says] = 1.0
+    x = np.concatenate([columns / spread * says, np.ones((len(columns), 1))], axis=1)
+    solution = np.array([*(says / max(1, says.sum())), 0.0])
 
     def loss(at: Vector) -> float:
         z = x @ at
@@ -106,7 +132,7 @@ def fit_platt(scores: Vector, fake: Labels, share: Vector | None = None) -> tupl
     for _ in range(100):
         p = sigmoid(x @ solution)
         gradient = x.T @ (weight * (p - target))
-        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
+        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(len(solution))
         step = np.linalg.solve(curvature, gradient)
         if np.abs(step).max() < 1e-9:
             break
@@ -116,7 +142,7 @@ def fit_platt(scores: Vector, fake: Labels, share: Vector | None = None) -> tupl
         while loss(solution - step) > loss(solution) + 1e-15 and np.abs(step).max() > 1e-12:
             step = step / 2
         solution = solution - step
-    return float(solution[0] / spread), float(solution[1])
+    return np.asarray([*(solution[:-1] / spread), solution[-1]], np.float64)
 
 
 def sigmoid(x: Vector) -> Vector:

@@ -2,8 +2,9 @@
 
 The manifest is a CSV with the columns file, label (real | fake), family, source (`owner/name:path`), licence and split
 (train | dev); files lie relative to its folder.
-- `swap`: real faces against self-blended twins of the same faces. Its fakes are made here, from reals only. With it
-  comes `heat.json`: the same question put to each patch of a face.
+- `swap`: real faces against self-blended twins of the same faces. Its fakes are made here, from reals only. It is a
+  line and a network over patches (`seams.py`), which comes as `seam.npz`; with it comes `heat.json`, the same question
+  put to each patch of a face by a line.
 - `synthesis`: real faces against faces of generators (family `gan_face`).
 Features are kept under `home/learn/`, so a second head, or a second run, reads only what is new.
 """
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.learn import seams
 from pipeline.learn.blend import PARTS, Floats
 from pipeline.learn.features import FaceReader, read_image
 from pipeline.learn.heads import (
@@ -28,25 +30,31 @@ from pipeline.learn.heads import (
     Labels,
     Line,
     Matrix,
+    Mixture,
     OperatingPoint,
     Vector,
     auc_by_source,
     auc_with_interval,
     fit_lda,
+    fit_mixture,
     fit_platt,
     operating_point,
     sigmoid,
     tpr_at,
 )
 from pipeline.learn.manifest import Picture, in_turn, read_manifest
+from pipeline.learn.patch_store import PATCHES, PatchStore
 from pipeline.learn.patches import Pointing, pointing, some_patches
-from pipeline.learn.samples import Sample, crops_of, draw
+from pipeline.learn.samples import FaceCrop, Sample, crops_of, draw
 from pipeline.learn.store import FeatureStore, Reading
 from pipeline.models import graphs
-from pipeline.models.build import HEADS, HeadFile
+from pipeline.models.build import HEADS, SEAM, HeadFile
+from pipeline.models.seam import SeamWeights
 from pipeline.models.sources import Progress, write_atomically
 
 Names = NDArray[np.str_]
+_Look = tuple[FaceCrop, NDArray[np.float32], NDArray[np.float32]]
+"""A crop, its features and its patches."""
 Advance = Callable[[int, int], None]
 """Told how many samples of how many have been read."""
 
@@ -59,7 +67,13 @@ EVEN = frozenset({"synthesis"})
 """Heads for which each kind counts half, and no source more than 50 rows of it, in the covariance too. All fakes of
 `synthesis` come of one generator and most reals of one set: as many rows as there are, and those two sets would say
 what is noise. StyleGAN2 against FFHQ .950 without it, .966 with it."""
+SEAMED = frozenset({"swap"})
+"""Heads that the network over patches is a part of."""
+SEAM_FOLDS = 3
+"""So many networks are trained beside the one that ships, each without a third of the sources (of the largest: of its
+pictures), to tell how much of the answer should be the network's."""
 FOLDS = 5
+PICTURES_LEFT_OUT = "pictures left out, sources not"
 MIN_SOURCE = 16
 """A source is left out on its own when it has at least so many real pictures; smaller ones are left out together."""
 LARGE_SOURCE = 300
@@ -137,7 +151,9 @@ def train_head(
     advance: Advance = lambda _done, _all: None,
     limit: int | None = None,
 ) -> HeadReport:
-    """Train one head and write it to the file `out` (`swap` writes `heat.json` beside it); same input, same bytes.
+    """Train one head and write it to the file `out` (`swap` writes `heat.json` and `seam.npz` beside it).
+
+    The same input gives the same bytes, for `seam.npz` and what hangs on it on the same kind of machine.
 
     `limit`: read at most so many real and so many fake training pictures, from all sources in turn. Raises ConfigError.
     """
@@ -146,7 +162,7 @@ def train_head(
     pictures = read_manifest(manifest)
     train, dev = training_samples(head, pictures, seed, limit), dev_samples(head, pictures)
     aimed = pointing_samples(pictures, seed) if head == "swap" else []
-    store = _read([*train, *dev, *aimed], manifest.parent, models_dir, home, seed, progress, advance)
+    store, patches = _read([*train, *dev, *aimed], manifest.parent, models_dir, home, seed, progress, advance)
     faces = _of_blocks(_gather(train, store, blended=head == "swap"), BLOCKS[head])
     if faces.fake.all() or not faces.fake.any():
         found = f"found {int(faces.fake.sum())} fake of {len(faces.fake)}"
@@ -155,8 +171,15 @@ def train_head(
     progress(f"fitting {head} on {len(faces.fake)} faces")
     shrinkage, fit = SHRINKAGE[head], partial(_fit, head)
     line = fit(faces)
-    left_out, scores = _leave_sources_out(faces, fit, seed, progress)
-    platt = fit_platt(scores, faces.fake, _even_shares(faces))
+    seam, apart = None, np.zeros(len(faces.fake))
+    if head in SEAMED:
+        labelled = _labelled(train, store, patches)
+        apart = _apart(labelled, faces, seed, progress)
+        seam = seams.train_seam(labelled, np.arange(len(faces.fake)), seed, progress)
+        write_atomically(out.with_name(SEAM), seams.packed(seam))
+    scores, alone = _left_out_scores(faces, fit, seed, progress)
+    mixture = fit_mixture(scores, apart, faces.fake, _even_shares(faces))
+    left_out = _left_out_tests(scores, alone, apart, mixture, faces, seed)
     counts = int((~faces.fake).sum()), int(faces.fake.sum())
     about: dict[str, str | float | int] = {
         "seed": seed,
@@ -168,7 +191,7 @@ def train_head(
         HeadFile(
             head,
             graphs.FEATURES,
-            *_calibrated(line, platt),
+            *_calibrated(line, mixture),
             trained={
                 "real": counts[0],
                 "fake": counts[1],
@@ -182,7 +205,7 @@ def train_head(
     games: tuple[tuple[str, Pointing], ...] = ()
     if head == "swap":
         games = _train_heat(out.with_name("heat.json"), train, aimed, store, about, progress)
-    dev_tests = tuple(_judge_dev(head, line, platt, dev, store, seed))
+    dev_tests = tuple(_judge_dev(head, line, seam, mixture, dev, store, patches, seed))
     return HeadReport(head, out, *counts, shrinkage, left_out, dev_tests, games)
 
 
@@ -218,41 +241,57 @@ def _read(
     seed: int,
     progress: Progress,
     advance: Advance,
-) -> FeatureStore:
-    """The store, with every sample in it: from the disk under `home/learn/`, or read now and kept there."""
-    name = hashlib.sha256(f"{root.resolve()} {seed} {graphs.FEATURES}".encode()).hexdigest()[:12]
-    store = FeatureStore(home / "learn" / f"faces-{name}")
-    missing = list({sample.key: sample for sample in samples if sample.key not in store}.values())
+) -> tuple[FeatureStore, PatchStore]:
+    """The stores, with every sample in them: from the disk under `home/learn/`, or read now and kept there."""
+    name = hashlib.sha256(f"{root.resolve()} {seed} {graphs.POOLED}".encode()).hexdigest()[:12]
+    store, patches = FeatureStore(home / "learn" / f"faces-{name}"), PatchStore(home / "learn" / f"patches-{name}")
+
+    def known(sample: Sample) -> bool:
+        return sample.key in store and (sample.key in patches or not _wants_patches(sample))
+
+    missing = list({sample.key: sample for sample in samples if not known(sample)}.values())
     if missing:
         reader = FaceReader(models_dir, home, progress)
         for done, sample in enumerate(missing, 1):
-            store.keep(sample.key, tuple(_readings(sample, root, reader, seed)))
+            crops = list(_looks(sample, root, reader, seed))
+            if _wants_patches(sample):
+                patches.keep(sample.key, [(tokens, crop.cells) for crop, _, tokens in crops])
+            store.keep(sample.key, tuple(_reading(sample, twin, look, seed) for twin, look in enumerate(crops)))
             advance(done, len(missing))
         store.flush()
-    return store
+    return store, patches
 
 
-def _readings(sample: Sample, root: Path, reader: FaceReader, seed: int) -> Iterator[Reading]:
+def _wants_patches(sample: Sample) -> bool:
+    """Whether the network over patches learns from it or is tested on it."""
+    return sample.part is None and sample.kind != "degraded" and sample.picture.family != "gan_face"
+
+
+def _looks(sample: Sample, root: Path, reader: FaceReader, seed: int) -> Iterator[_Look]:
     """What the encoder sees in each crop of a sample; nothing when there is no picture or no face in it.
 
-    Of faces that the heat map is asked to point at, the blended twin alone is read, and all of its patches are kept.
+    Of faces that the heat map is asked to point at, the blended twin alone is read.
     """
     image = read_image(root / sample.picture.file)
     found = None if image is None else reader.largest_face(image)
     if image is None or found is None:
         return
-    for twin, crop in enumerate(crops_of(sample, image, found.box, found.landmarks, seed)):
-        if sample.part is not None and crop.cells is None:
-            continue
-        features, tokens = reader.read(crop.image)
-        if sample.part is not None and crop.cells is not None:
-            at, inside = np.arange(len(tokens)), crop.cells.ravel().astype(np.float16)
-        elif sample.kind == "pair":
-            at, told = some_patches(crop.cells, np.random.default_rng(draw(f"patches {sample.key}", seed) + twin))
-            inside = told.astype(np.float16)
-        else:
-            at, inside = np.zeros(0, np.intp), np.zeros(0, np.float16)
-        yield Reading(features.astype(np.float16), tokens[at].astype(np.float16), inside)
+    for crop in crops_of(sample, image, found.box, found.landmarks, seed):
+        if sample.part is None or crop.cells is not None:
+            yield crop, *reader.read(crop.image)
+
+
+def _reading(sample: Sample, twin: int, look: _Look, seed: int) -> Reading:
+    """What is kept in memory of one crop: all patches of a face to point at, some of a pair, none of others."""
+    crop, features, tokens = look
+    if sample.part is not None and crop.cells is not None:
+        at, inside = np.arange(len(tokens)), crop.cells.ravel().astype(np.float16)
+    elif sample.kind == "pair":
+        at, told = some_patches(crop.cells, np.random.default_rng(draw(f"patches {sample.key}", seed) + twin))
+        inside = told.astype(np.float16)
+    else:
+        at, inside = np.zeros(0, np.intp), np.zeros(0, np.float16)
+    return Reading(features.astype(np.float16), tokens[at].astype(np.float16), inside)
 
 
 def _gather(samples: Sequence[Sample], store: FeatureStore, *, blended: bool = False) -> _Faces:
@@ -261,7 +300,7 @@ def _gather(samples: Sequence[Sample], store: FeatureStore, *, blended: bool = F
     return _Faces(
         np.stack([r.features for *_, r in rows]).astype(np.float32)
         if rows
-        else np.zeros((0, graphs.FEATURE_COUNT), np.float32),
+        else np.zeros((0, graphs.POOLED_COUNT), np.float32),
         np.array([s.picture.fake or twin == 1 for s, twin, _ in rows], bool),
         np.array([s.picture.source for s, *_ in rows], str),
         np.array([s.picture.file for s, *_ in rows], str),
@@ -282,10 +321,40 @@ def _fit(head: str, faces: _Faces) -> Line:
     return fit_lda(faces.features, faces.fake, SHRINKAGE[head], share)
 
 
-def _leave_sources_out(
+def _labelled(samples: Sequence[Sample], store: FeatureStore, patches: PatchStore) -> seams.Labelled:
+    """The same crops as `_gather` gives of pairs, in the same order, for the network over patches."""
+    at = [(sample.key, twin) for sample in samples for twin in range(len(store[sample.key]))]
+
+    def crops(rows: NDArray[np.intp]) -> NDArray[np.float16]:
+        return np.stack([patches.crop(*at[row])[:, :-1] for row in rows])
+
+    cells = np.zeros((len(at), PATCHES), np.float32)
+    for row, (key, twin) in enumerate(at):
+        cells[row] = patches.crop(key, twin)[:, -1]
+    return seams.Labelled(crops, cells, np.array([twin == 1 for _, twin in at], bool))
+
+
+def _apart(labelled: seams.Labelled, faces: _Faces, seed: int, progress: Progress) -> Vector:
+    """What networks say of each crop that have seen nothing of its source (of the largest source: of its picture)."""
+    largest = next(
+        (rows for rows in _source_groups(faces).values() if rows.mean() > 0.5), np.zeros(len(faces.fake), bool)
+    )
+    named = np.where(largest, faces.pictures, faces.sources)
+    folds = np.array([draw(str(name), seed) % SEAM_FOLDS for name in named])
+    told = np.zeros(len(folds))
+    for fold in range(SEAM_FOLDS):
+        rows = folds == fold
+        if rows.any() and not rows.all():
+            progress(f"seam head without part {fold + 1} of {SEAM_FOLDS}")
+            weights = seams.train_seam(labelled, np.flatnonzero(~rows), seed, progress)
+            told[rows] = seams.logits(weights, labelled.crops, np.flatnonzero(rows))
+    return told
+
+
+def _left_out_scores(
     faces: _Faces, fit: Callable[[_Faces], Line], seed: int, progress: Progress
-) -> tuple[tuple[HeldOut, ...], Vector]:
-    """How well each source is judged by a head that never saw it, and such a score of every row.
+) -> tuple[Vector, dict[str, tuple[Labels, Vector]]]:
+    """What lines say of rows that they have not seen: of each row, and by source (rows, and a score for each of them).
 
     A source that cannot be left out, since nothing or little would remain, is scored by heads that did not see the
     picture. Where a source holds reals alone it is compared with a fifth of the fakes, which is left out as well.
@@ -295,32 +364,62 @@ def _leave_sources_out(
     for fold in range(FOLDS):
         rows = folds == fold
         scores[rows] = fit(faces[~rows])(faces.features[rows])
-    tests, every = [_test("pictures left out, sources not", scores, faces, seed)], np.zeros(len(folds), bool)
+    every = np.ones(len(folds), bool)
+    alone = {PICTURES_LEFT_OUT: (every, scores.copy())}
     for name, group in _source_groups(faces).items():
         progress(f"leaving out {name}")
         rows = group if faces.fake[group].any() else group | (faces.fake & (folds == 0))
         if not faces.fake[~rows].any() or faces.fake[~rows].all() or faces.fake[rows].all():
             continue
         told = fit(faces[~rows])(faces.features[rows])
-        tests.append(_test(name, told, faces[rows], seed))
+        alone[name] = rows, told
         if group.mean() <= 0.5:
             scores[group] = told[group[rows]]
-            every |= group
+    return scores, alone
+
+
+def _left_out_tests(
+    scores: Vector,
+    alone: dict[str, tuple[Labels, Vector]],
+    apart: Vector,
+    mixture: Mixture,
+    faces: _Faces,
+    seed: int,
+) -> tuple[HeldOut, ...]:
+    """How well rows are judged by heads that have not seen them: by source, and all that were left out together."""
+    tests = [_test(name, mixture(told, apart[rows]), faces[rows], seed) for name, (rows, told) in alone.items()]
+    groups = _source_groups(faces)
+    every = np.zeros(len(scores), bool)
+    for name in alone:
+        if name in groups and groups[name].mean() <= 0.5:
+            every |= groups[name]
     if every.any() and not faces.fake[every].any():
         every |= faces.fake
     if every.any():
         together = "these together, but for the largest (interval over sources)"
-        tests.append(_test(together, scores[every], faces[every], seed, by_source=True))
-    return tuple(tests), scores
+        tests.append(_test(together, mixture(scores[every], apart[every]), faces[every], seed, by_source=True))
+    return tuple(tests)
 
 
 def _judge_dev(
-    head: str, line: Line, platt: tuple[float, float], samples: Sequence[Sample], store: FeatureStore, seed: int
+    head: str,
+    line: Line,
+    seam: SeamWeights | None,
+    mixture: Mixture,
+    samples: Sequence[Sample],
+    store: FeatureStore,
+    patches: PatchStore,
+    seed: int,
 ) -> Iterator[HeldOut]:
     for kind, told in (("plain", "as they are"), ("levelled", "one size and codec")):
-        faces = _gather([sample for sample in samples if sample.kind == kind], store)
+        chosen = [sample for sample in samples if sample.kind == kind]
+        faces = _gather(chosen, store)
         if faces.fake.any() and not faces.fake.all():
-            probabilities = sigmoid(platt[0] * line(faces.features) + platt[1])
+            apart = np.zeros(len(faces.fake))
+            if seam is not None:
+                labelled = _labelled(chosen, store, patches)
+                apart = seams.logits(seam, labelled.crops, np.arange(len(apart))).astype(np.float64)
+            probabilities = sigmoid(mixture(line(faces.features), apart))
             yield _test(f"{', '.join(DEV_FAKES[head])}, {told}", probabilities, faces, seed, THRESHOLDS)
 
 
@@ -356,7 +455,7 @@ def _train_heat(
     told = "of the patch being blended in, at even odds, on patches of other pictures"
     _write(
         out,
-        HeadFile("heat", graphs.PATCH_FEATURES, *_calibrated(line, curve), {**counts, **about, "probability": told}),
+        HeadFile("heat", graphs.PATCH_FEATURES, *_folded(line, *curve), {**counts, **about, "probability": told}),
     )
     maps: dict[str, list[tuple[Floats, Floats]]] = {}
     for sample in aimed:
@@ -370,10 +469,20 @@ def _train_heat(
     return tuple((part, pointing(*map(list, zip(*pairs, strict=True)))) for part, pairs in groups.items() if pairs)
 
 
-def _calibrated(line: Line, platt: tuple[float, float]) -> tuple[float, list[float]]:
-    """Bias and weights with the calibration folded in. Seven digits: what a 32-bit float holds."""
-    a, b = platt
-    return float(f"{a * line.bias + b:.7g}"), [float(f"{w:.7g}") for w in a * line.weight]
+def _calibrated(line: Line, mixture: Mixture) -> tuple[float, list[float]]:
+    """Bias and weights of what heads read: of the pooled features by the line, and of the network's answer."""
+    bias, weights = _folded(line, mixture.line, mixture.bias)
+    return bias, [*weights, _seven(mixture.seam)]
+
+
+def _folded(line: Line, a: float, b: float) -> tuple[float, list[float]]:
+    """Bias and weights of a · line + b."""
+    return _seven(a * line.bias + b), [_seven(w) for w in a * line.weight]
+
+
+def _seven(number: float) -> float:
+    """Seven digits: what a 32-bit float holds."""
+    return float(f"{number:.7g}")
 
 
 def _write(path: Path, head: HeadFile) -> None:

@@ -18,13 +18,15 @@ import numpy as np
 import onnx
 
 from pipeline.errors import ConfigError
-from pipeline.models import blocked, clip_spans, folded, graphs, mesh_graphs, spans, speech, tfjs
+from pipeline.models import blocked, clip_spans, folded, graphs, mesh_graphs, seam, spans, speech, tfjs
 from pipeline.models.sources import Progress, fetch, read_sources, sha256_of, write_atomically
 
 HEADS = ("swap", "synthesis")
 """The heads of face_forgery, in the order of its outputs. Each is `models/face_forgery/<head>.json`."""
 HEAT = "heat"
 """Its head on patches, in the same folder."""
+SEAM = "seam.npz"
+"""Its network over patches, in the same folder."""
 
 
 class HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,8 +150,9 @@ def _clip(source: Path) -> graphs.Encoder:
 
 
 def _face_forgery(files: Sequence[Path], folder: Path) -> onnx.ModelProto:
+    heads = {name: read_head(folder / f"{name}.json") for name in HEADS}
     heat = read_head(folder / f"{HEAT}.json", graphs.PATCH_FEATURES, graphs.PATCH_COUNT)
-    return graphs.face_forgery(_clip(files[0]), {name: read_head(folder / f"{name}.json") for name in HEADS}, heat)
+    return graphs.face_forgery(_clip(files[0]), heads, heat, seam.read_seam(folder / SEAM))
 
 
 def _network(files: Sequence[Path]) -> tfjs.Network:
@@ -161,7 +164,13 @@ _CLIP = (graphs, clip_spans, spans)
 _TFJS = (graphs, tfjs, mesh_graphs, blocked)
 _RECIPES = (
     _Recipe("face_detector", ("centerface",), lambda files, _: graphs.face_detector(onnx.load(files[0]))),
-    _Recipe("face_forgery", ("clip-vit-b16",), _face_forgery, tuple(f"{name}.json" for name in (*HEADS, HEAT)), _CLIP),
+    _Recipe(
+        "face_forgery",
+        ("clip-vit-b16",),
+        _face_forgery,
+        beside=(*(f"{name}.json" for name in (*HEADS, HEAT)), SEAM),
+        code=(*_CLIP, seam),
+    ),
     _Recipe("clip_embedding", ("clip-vit-b16",), lambda files, _: graphs.clip_embedding(_clip(files[0])), code=_CLIP),
     _Recipe(
         "nudity",

@@ -25,6 +25,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.models import folded
 from pipeline.models.clip_spans import CLIP_SPANS
+from pipeline.models.seam import EPSILON, STEEP, SeamWeights
+from pipeline.models.seam import HEADS as SEAM_HEADS
 from pipeline.models.spans import Span
 
 Floats = NDArray[np.float32]
@@ -42,10 +44,15 @@ FEATURE_ROWS, FEATURE_COLS = slice(3, 12), slice(3, 11)
 """The patches inside the face, of 14 × 14."""
 PATCH_BLOCKS = (6, 8, 10)
 """Blocks that the map of a face is read from, patch by patch."""
-FEATURES = "clip-b16 blocks 5-10 inner-face mean w7 fixed scales"
+POOLED = "clip-b16 blocks 5-10 inner-face mean w7 fixed scales"
+FEATURES = f"{POOLED}, and seam"
 PATCH_FEATURES = "clip-b16 blocks 6, 8, 10 of a patch w7 fixed scales"
-"""Name what a head was trained on. Change them when the encoder's arithmetic changes: heads must then be retrained."""
-FEATURE_COUNT = WIDTH * len(FEATURE_BLOCKS)
+"""Name what a head was trained on. Change them when the encoder's arithmetic changes: heads must then be retrained.
+
+POOLED: means over patches, all that is read of a face as a whole. FEATURES: these and, last, the seam head's logit.
+"""
+POOLED_COUNT = WIDTH * len(FEATURE_BLOCKS)
+FEATURE_COUNT = POOLED_COUNT + 1
 PATCH_COUNT = WIDTH * len(PATCH_BLOCKS)
 
 FRAME_BLOCKS = (4, 5, 6, 7, 8, 9, 10)
@@ -156,13 +163,17 @@ def read_clip(model: onnx.ModelProto) -> Encoder:
     )
 
 
-def face_forgery(encoder: Encoder, heads: dict[str, HeadWeights], heat: HeadWeights) -> onnx.ModelProto:
+def face_forgery(
+    encoder: Encoder, heads: dict[str, HeadWeights], heat: HeadWeights, seam: SeamWeights
+) -> onnx.ModelProto:
     """Face crops in (`face`, batch × 224 × 224 × 3), a probability per head out, and the `features` behind them.
 
+    `features`: what the encoder gives of the whole face, and what `seam` says of its patches as the last number.
     `heat` (batch × 14 × 14): what a head on patches says of each patch, as a probability.
     """
     graph = _Graph()
-    features, tokens = _face(graph, encoder)
+    pooled, tokens = _face(graph, encoder)
+    features = graph("Concat", pooled, _seam(graph, seam, tokens), axis=-1)
     graph.name_output("features", features)
     bake_heads(graph, features, heads)
     logits = graph("MatMul", tokens, graph.const(heat.weight.astype(np.float32).reshape(-1, 1)))
@@ -180,18 +191,18 @@ def face_forgery(encoder: Encoder, heads: dict[str, HeadWeights], heat: HeadWeig
 
 
 def face_features(encoder: Encoder) -> onnx.ModelProto:
-    """What heads are trained on: `features` as in `face_forgery`, and `patches` (batch × 196 × PATCH_COUNT)."""
+    """What heads are trained on: `features`, the pooled ones alone, and `patches` (batch × 196 × PATCH_COUNT)."""
     graph = _Graph()
-    features, tokens = _face(graph, encoder)
-    graph.name_output("features", features)
+    pooled, tokens = _face(graph, encoder)
+    graph.name_output("features", pooled)
     graph.name_output("patches", _patches(graph, tokens))
     shape = ("batch", GRID * GRID, PATCH_COUNT)
-    outputs = [_values("features", FEATURE_COUNT), _value("patches", TensorProto.FLOAT, shape)]
+    outputs = [_values("features", POOLED_COUNT), _value("patches", TensorProto.FLOAT, shape)]
     return graph.model("face_features", inputs=[_pixels("face", SIDE, SIDE)], outputs=outputs)
 
 
 def _face(graph: _Graph, encoder: Encoder) -> tuple[str, str]:
-    """From `face` to what heads read of the whole face (batch × FEATURE_COUNT), and of each token (… × PATCH_COUNT)."""
+    """From `face` to what is read of the whole face (batch × POOLED_COUNT), and of each token (… × PATCH_COUNT)."""
     x = _embed(graph, encoder, "face")
     pooled, tokens = [], []
     for i, block in enumerate(encoder.blocks[: max(*FEATURE_BLOCKS, *PATCH_BLOCKS) + 1]):
@@ -200,13 +211,52 @@ def _face(graph: _Graph, encoder: Encoder) -> tuple[str, str]:
             pooled.append(graph("MatMul", graph.const(inner_face_mean()), x))
         if i in PATCH_BLOCKS:
             tokens.append(x)
-    features = graph("Reshape", graph("Concat", *pooled, axis=-1), graph.const(np.array([-1, FEATURE_COUNT])))
-    return features, graph("Concat", *tokens, axis=-1)
+    means = graph("Reshape", graph("Concat", *pooled, axis=-1), graph.const(np.array([-1, POOLED_COUNT])))
+    return means, graph("Concat", *tokens, axis=-1)
 
 
 def _patches(graph: _Graph, x: str) -> str:
     """All tokens but the class token."""
     return graph("Slice", x, *(graph.const(np.array([n])) for n in (1, TOKENS, 1)))
+
+
+def _seam(graph: _Graph, seam: SeamWeights, tokens: str) -> str:
+    """What `SeamWeights` computes, batch × 1, from all tokens. No sum runs over more than one crop."""
+    apart_from = {"place", "project.bias", "answer.weight"}
+    of = {name: graph.const(array) for name, array in seam.arrays.items() if name not in apart_from}
+    apart = graph.const(np.array([0, -1, 3 * SEAM_HEADS, seam.width // SEAM_HEADS]))
+    together = graph.const(np.array([0, -1, seam.width]))
+    shrink = graph.const(np.array((seam.width // SEAM_HEADS) ** -0.5, np.float32))
+
+    def norm(name: str, x: str) -> str:
+        return graph("LayerNormalization", x, of[f"{name}.gain"], of[f"{name}.bias"], axis=-1, epsilon=EPSILON)
+
+    def linear(name: str, x: str) -> str:
+        return graph("Add", graph("MatMul", x, of[f"{name}.weight"]), of[f"{name}.bias"])
+
+    # The class token goes after the product: leaving it out before would copy many times as much.
+    z = _patches(graph, graph("MatMul", tokens, of["project.weight"]))
+    z = graph("Add", z, graph.const(seam.arrays["place"] + seam.arrays["project.bias"]))
+    for i in range(seam.depth):
+        qkv = graph("Reshape", linear(f"block{i}.qkv", norm(f"block{i}.norm1", z)), apart)
+        q, k, v = graph.split(graph("Transpose", qkv, perm=[0, 2, 1, 3]), 3, axis=1)
+        near = graph("MatMul", graph("Mul", q, shrink), graph("Transpose", k, perm=[0, 1, 3, 2]))
+        seen = graph("MatMul", graph("Softmax", near, axis=-1), v)
+        seen = graph("Reshape", graph("Transpose", seen, perm=[0, 2, 1, 3]), together)
+        z = graph("Add", z, linear(f"block{i}.out", seen))
+        y = linear(f"block{i}.up", norm(f"block{i}.norm2", z))
+        y = graph("Mul", y, graph("Sigmoid", graph("Mul", y, graph.const(np.array(STEEP, np.float32)))))
+        z = graph("Add", z, linear(f"block{i}.down", y))
+    z = norm("norm", z)
+    flat = graph("Reshape", graph("MatMul", z, of["attend.weight"]), graph.const(np.array([0, 1, GRID * GRID])))
+    looked = graph("MatMul", graph("Softmax", flat, axis=-1), z)
+    # Each sum in the form that adds up one crop in the same order as several: the mean as a product of matrices, the
+    # answer not.
+    mean = graph("MatMul", graph.const(np.full((1, GRID * GRID), GRID**-2, np.float32)), z)
+    pooled = graph("Concat", looked, mean, axis=-1)
+    weighed = graph("Mul", pooled, graph.const(seam.arrays["answer.weight"].reshape(-1)))
+    summed = graph("ReduceSum", weighed, graph.const(np.array([2])), keepdims=0)
+    return graph("Add", summed, of["answer.bias"])
 
 
 def bake_heads(graph: _Graph, features: str, heads: dict[str, HeadWeights]) -> None:
@@ -293,6 +343,12 @@ class _Graph:
         output = f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [output], output, domain=domain, **attributes))
         return output
+
+    def split(self, x: str, parts: int, axis: int) -> list[str]:
+        """Equal parts of `x`, side by side along `axis`."""
+        outputs = [f"Split_{len(self.nodes)}_{i}" for i in range(parts)]
+        self.nodes.append(helper.make_node("Split", [x], outputs, axis=axis))
+        return outputs
 
     def const(self, array: NDArray[Any]) -> str:
         name = f"constant_{len(self.constants)}"

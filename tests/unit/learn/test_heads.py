@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from pipeline.learn.heads import auc, auc_with_interval, fit_lda, fit_platt, operating_point, sigmoid
+from pipeline.learn.heads import (
+    auc,
+    auc_with_interval,
+    fit_lda,
+    fit_mixture,
+    fit_platt,
+    operating_point,
+    sigmoid,
+)
 
 
 def _cloud(seed: int, count: int, shift: float) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
@@ -143,3 +151,16 @@ def test_a_curve_is_found_for_scores_that_all_lie_on_one_side():
     told = sigmoid(a * odds + b)
     assert told[fake].mean() > 0.9
     assert told[~fake].mean() < 0.1
+
+
+def test_two_answers_count_by_what_they_know() -> None:
+    """Of two independent answers with the same noise each counts for what it tells; what says nothing gets no part."""
+    rng = np.random.default_rng(6)
+    fake = rng.random(20_000) < 0.5
+    strong, weak = (rng.normal(0, 1, len(fake)) + np.where(fake, gap, 0.0) for gap in (2.0, 1.0))
+    both = fit_mixture(strong, weak, fake)
+    assert (both.line, both.seam) == pytest.approx((2.0, 1.0), abs=0.15)
+    assert auc(both(strong, weak), fake) > auc(strong, fake) + 0.01
+    alone, nothing = fit_platt(strong, fake), np.zeros(len(fake))
+    one = fit_mixture(strong, nothing, fake)
+    assert (one.line, one.seam, one.bias) == pytest.approx((alone[0], 0.0, alone[1]))

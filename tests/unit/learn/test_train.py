@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
+from pipeline.learn import seams
 from pipeline.learn import train as subject
 from pipeline.learn.blend import PARTS
 from pipeline.learn.features import FoundFace
@@ -13,6 +14,7 @@ from pipeline.learn.samples import FaceCrop, Sample
 from pipeline.learn.train import COPIES, LARGE_SOURCE, pointing_samples, train_head, training_samples
 from pipeline.models import graphs
 from pipeline.models.build import read_head
+from pipeline.models.seam import read_seam
 
 HEADER = "file,label,family,source,licence,split\n"
 
@@ -80,8 +82,8 @@ def test_a_head_is_trained_written_and_reported(head: str, tmp_path: Path, monke
     told: list[tuple[int, int]] = []
     out, home = tmp_path / f"{head}.json", tmp_path / "home"
     report = train_head(head, manifest, tmp_path, out, home=home, seed=1, advance=lambda *n: told.append(n))
-    written = {file.name: file.read_bytes() for file in tmp_path.glob("*.json")}
-    assert set(written) == ({"swap.json", "heat.json"} if head == "swap" else {"synthesis.json"})
+    written = _written(tmp_path)
+    assert set(written) == ({"swap.json", "heat.json", "seam.npz"} if head == "swap" else {"synthesis.json"})
     assert read_head(out).weight.shape == (graphs.FEATURE_COUNT,)
     assert report.real == 48 * COPIES
     assert report.fake == (48 * COPIES if head == "swap" else 32)
@@ -89,7 +91,9 @@ def test_a_head_is_trained_written_and_reported(head: str, tmp_path: Path, monke
     assert {"a/x", "b/x"} <= {test.name for test in report.left_out}
     assert len(report.dev) == 2
     assert told[-1][0] == told[-1][1] == len(told)
+    assert bool(read_head(out).weight[-1] > 0) is (head == "swap")
     if head == "swap":
+        assert read_seam(tmp_path / "seam.npz").width == 16
         assert read_head(tmp_path / "heat.json", graphs.PATCH_FEATURES, graphs.PATCH_COUNT).weight.shape == (
             graphs.PATCH_COUNT,
         )
@@ -99,7 +103,7 @@ def test_a_head_is_trained_written_and_reported(head: str, tmp_path: Path, monke
     assert any("TPR" in line for line in report.lines())
     before = len(asked)
     train_head(head, manifest, tmp_path, out, home=home, seed=1)
-    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.json")} == written
+    assert _written(tmp_path) == written
     assert len(asked) == before
 
 
@@ -130,6 +134,10 @@ def test_a_manifest_with_one_kind_of_face_cannot_train(tmp_path: Path, monkeypat
         train_head("synthesis", manifest, tmp_path, tmp_path, home=tmp_path / "home")
 
 
+def _written(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for kind in ("*.json", "*.npz") for file in folder.glob(kind)}
+
+
 def _picture(file: str, source: str, *, fake: bool = False, family: str = "real", split: str = "train") -> Picture:
     return Picture(file, fake, family, source, split)
 
@@ -149,7 +157,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         def read(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             rng = np.random.default_rng((len(asked), int(crop.mean())))
-            features = rng.normal(0, 1, graphs.FEATURE_COUNT).astype(np.float32)
+            features = rng.normal(0, 1, graphs.POOLED_COUNT).astype(np.float32)
             patches = rng.normal(0, 1, (graphs.GRID**2, graphs.PATCH_COUNT)).astype(np.float32)
             if crop.mean() > 100:
                 features[-400:] += 4
@@ -163,6 +171,8 @@ def _pretend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def crops(sample: Sample, image: NDArray[np.uint8], *_: object) -> tuple[FaceCrop, ...]:
         return (FaceCrop(image), FaceCrop(image + 200, mouth, "mouth"))[: 2 if sample.kind == "pair" else 1]
 
+    for name, value in {"DEPTH": 1, "WIDTH": 16, "ROUNDS": 2, "PEAK": 3e-3}.items():
+        monkeypatch.setattr(seams, name, value)
     monkeypatch.setattr(subject, "FaceReader", Reader)
     monkeypatch.setattr(subject, "read_image", read)
     monkeypatch.setattr(subject, "crops_of", crops)

@@ -9,7 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.models import graphs
 from pipeline.models.graphs import Affine, Block, Encoder, HeadWeights, Linear
+from pipeline.models.seam import SeamWeights
 from pipeline.models.spans import Span
+from tests.unit.models.test_seam import random_weights
 
 
 @pytest.mark.parametrize("closest", [False, True])
@@ -98,21 +100,23 @@ def test_the_encoder_follows_the_arithmetic_of_the_transformer() -> None:
     """Against a plain numpy transformer with unrounded activations, the features differ by quantisation only."""
     encoder = _encoder(np.random.default_rng(3))
     pixels = np.random.default_rng(4).integers(0, 256, (2, 224, 224, 3)).astype(np.uint8)
-    (found,) = _run(graphs.face_forgery(encoder, {}, _heat()), ["features"], {"face": pixels})
+    (found,) = _run(graphs.face_features(encoder), ["features"], {"face": pixels})
     wanted = np.stack([_features(encoder, image) for image in pixels])
-    assert found.shape == (2, graphs.FEATURE_COUNT)
+    assert found.shape == (2, graphs.POOLED_COUNT)
     cosine = (found * wanted).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
     assert cosine.min() > 0.999
 
 
-def test_the_map_says_of_each_patch_what_its_head_says() -> None:
-    """Training reads the very features and patches that the live model judges by."""
-    encoder, heat = _encoder(np.random.default_rng(11)), _heat()
+def test_what_is_served_is_what_training_read() -> None:
+    """The live model judges by the very features and patches: its map and its last feature are those of its parts."""
+    encoder, heat, seam = _encoder(np.random.default_rng(11)), _heat(), _seam()
     pixels = np.random.default_rng(12).integers(0, 256, (2, 224, 224, 3)).astype(np.uint8)
-    model = graphs.face_forgery(encoder, {}, heat)
+    model = graphs.face_forgery(encoder, {}, heat, seam)
     shown, features = _run(model, ["heat", "features"], {"face": pixels})
     read, patches = _run(graphs.face_features(encoder), ["features", "patches"], {"face": pixels})
-    np.testing.assert_array_equal(features, read)
+    np.testing.assert_array_equal(features[:, :-1], read)
+    assert features.shape == (2, graphs.FEATURE_COUNT)
+    assert features[:, -1] == pytest.approx(seam(patches), abs=1e-4)
     assert patches.shape == (2, 196, graphs.PATCH_COUNT)
     wanted = 1 / (1 + np.exp(-(patches @ heat.weight + heat.bias)))
     assert shown == pytest.approx(wanted.reshape(2, 14, 14), abs=1e-4)
@@ -120,7 +124,7 @@ def test_the_map_says_of_each_patch_what_its_head_says() -> None:
 
 def test_a_score_does_not_depend_on_its_neighbours_in_the_batch() -> None:
     """A face gets the same features alone and beside a glaring white and a black one, bit for bit."""
-    model = graphs.face_forgery(_encoder(np.random.default_rng(5)), {}, _heat())
+    model = graphs.face_forgery(_encoder(np.random.default_rng(5)), {}, _heat(), _seam())
     face = np.random.default_rng(6).integers(0, 256, (1, 224, 224, 3)).astype(np.uint8)
     crowd = np.concatenate([np.full_like(face, 255), face, np.zeros_like(face)])
     (alone,) = _run(model, ["features"], {"face": face})
@@ -286,3 +290,7 @@ def _tokens(encoder: Encoder, image: Any) -> Any:
 
 def _heat() -> HeadWeights:
     return HeadWeights(np.random.default_rng(0).normal(0, 0.05, graphs.PATCH_COUNT).astype(np.float32), 0.3)
+
+
+def _seam() -> SeamWeights:
+    return random_weights(width=16, depth=1)
