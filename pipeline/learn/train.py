@@ -12,7 +12,7 @@ Features are kept under `home/learn/`, so a second head, or a second run, reads 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -162,7 +162,9 @@ def train_head(
     pictures = read_manifest(manifest)
     train, dev = training_samples(head, pictures, seed, limit), dev_samples(head, pictures)
     aimed = pointing_samples(pictures, seed) if head == "swap" else []
-    store, patches = _read([*train, *dev, *aimed], manifest.parent, models_dir, home, seed, progress, advance)
+    wanted = {s.key for s in (*train, *dev)} if head in SEAMED else set[str]()
+    samples = [*train, *dev, *aimed]
+    store, patches = _read(samples, wanted, manifest.parent, models_dir, home, seed, progress, advance)
     faces = _of_blocks(_gather(train, store, blended=head == "swap"), BLOCKS[head])
     if faces.fake.all() or not faces.fake.any():
         found = f"found {int(faces.fake.sum())} fake of {len(faces.fake)}"
@@ -235,6 +237,7 @@ def pointing_samples(pictures: Sequence[Picture], seed: int) -> list[Sample]:
 
 def _read(
     samples: Sequence[Sample],
+    wanted: Collection[str],
     root: Path,
     models_dir: Path,
     home: Path,
@@ -242,29 +245,27 @@ def _read(
     progress: Progress,
     advance: Advance,
 ) -> tuple[FeatureStore, PatchStore]:
-    """The stores, with every sample in them: from the disk under `home/learn/`, or read now and kept there."""
+    """The stores, with every sample in them: from the disk under `home/learn/`, or read now and kept there.
+
+    `wanted`: keys of samples whose patches are kept too, all of them.
+    """
     name = hashlib.sha256(f"{root.resolve()} {seed} {graphs.POOLED}".encode()).hexdigest()[:12]
     store, patches = FeatureStore(home / "learn" / f"faces-{name}"), PatchStore(home / "learn" / f"patches-{name}")
 
     def known(sample: Sample) -> bool:
-        return sample.key in store and (sample.key in patches or not _wants_patches(sample))
+        return sample.key in store and (sample.key in patches or sample.key not in wanted)
 
     missing = list({sample.key: sample for sample in samples if not known(sample)}.values())
     if missing:
         reader = FaceReader(models_dir, home, progress)
         for done, sample in enumerate(missing, 1):
             crops = list(_looks(sample, root, reader, seed))
-            if _wants_patches(sample):
+            if sample.key in wanted:
                 patches.keep(sample.key, [(tokens, crop.cells) for crop, _, tokens in crops])
             store.keep(sample.key, tuple(_reading(sample, twin, look, seed) for twin, look in enumerate(crops)))
             advance(done, len(missing))
         store.flush()
     return store, patches
-
-
-def _wants_patches(sample: Sample) -> bool:
-    """Whether the network over patches learns from it or is tested on it."""
-    return sample.part is None and sample.kind != "degraded" and sample.picture.family != "gan_face"
 
 
 def _looks(sample: Sample, root: Path, reader: FaceReader, seed: int) -> Iterator[_Look]:
@@ -341,6 +342,8 @@ def _apart(labelled: seams.Labelled, faces: _Faces, seed: int, progress: Progres
     )
     named = np.where(largest, faces.pictures, faces.sources)
     folds = np.array([draw(str(name), seed) % SEAM_FOLDS for name in named])
+    if (folds == folds[0]).all():  # few sources, and all of them drawn into one part
+        folds = np.array([draw(picture, seed) % SEAM_FOLDS for picture in faces.pictures])
     told = np.zeros(len(folds))
     for fold in range(SEAM_FOLDS):
         rows = folds == fold
