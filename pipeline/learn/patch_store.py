@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.models import graphs
+from pipeline.models.seam import PATCHES
 from pipeline.models.sources import write_atomically
 
 Half = NDArray[np.float16]
-PATCHES = graphs.GRID * graphs.GRID
 
 
 class PatchStore:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.models import graphs
-from pipeline.models.seam import HEADS, SeamWeights
+from pipeline.models.seam import EPSILON, HEADS, STEEP, SeamWeights, shapes
 
 Floats = NDArray[np.float32]
 Weights = Mapping[str, Any]
@@ -30,7 +30,6 @@ PEAK, DECAY = 1e-3, 0.05
 DROPPED = 0.1
 TOUCHED = 0.3
 """A patch counts as blended in when at least this share of it is."""
-PATCHES = graphs.GRID * graphs.GRID
 
 
 class Crops(Protocol):
@@ -48,9 +47,6 @@ class Labelled:
     crops: Crops
     cells: Floats
     fake: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.fake)
 
 
 def train_seam(
@@ -146,7 +142,7 @@ def _patches(weights: Weights, x: Any, keys: Iterator[Any]) -> Any:
         seen = (near @ v).swapaxes(1, 2).reshape(z.shape)
         z = z + _dropped(seen @ block["out.weight"] + block["out.bias"], DROPPED, next(keys))
         y = _norm(z, block["norm2.gain"], block["norm2.bias"]) @ block["up.weight"] + block["up.bias"]
-        y = (y * jax.nn.sigmoid(1.702 * y)) @ block["down.weight"] + block["down.bias"]
+        y = (y * jax.nn.sigmoid(STEEP * y)) @ block["down.weight"] + block["down.bias"]
         z = z + _dropped(y, DROPPED, next(keys))
     return _norm(z, weights["norm.gain"], weights["norm.bias"])
 
@@ -169,7 +165,7 @@ def _dropped(x: Any, share: float, key: Any) -> Any:
 
 def _norm(x: Any, gain: Any, bias: Any) -> Any:
     centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / ((centred**2).mean(axis=-1, keepdims=True) + 1e-5) ** 0.5 * gain + bias
+    return centred / ((centred**2).mean(axis=-1, keepdims=True) + EPSILON) ** 0.5 * gain + bias
 
 
 def _scales(data: Labelled, rows: NDArray[np.intp], rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -185,44 +181,18 @@ def _scales(data: Labelled, rows: NDArray[np.intp], rng: np.random.Generator) ->
 
 
 def _drawn(rng: np.random.Generator) -> dict[str, Any]:
-    """Where training starts: weights of 1/√inputs, biases of nought, gains of one."""
+    """Where training starts: weights of 1/√inputs, biases of nought, gains of one.
 
-    def full(*shape: int) -> Floats:
-        return rng.normal(0, shape[0] ** -0.5, shape).astype(np.float32)
+    `where` answers for each patch. It is asked in training alone.
+    """
 
-    def none(*shape: int) -> Floats:
-        return np.zeros(shape, np.float32)
+    def first(name: str, shape: tuple[int, ...]) -> Floats:
+        if name.endswith(".weight"):
+            return rng.normal(0, shape[0] ** -0.5, shape).astype(np.float32)
+        return np.full(shape, name.endswith(".gain"), np.float32)
 
-    ones = np.ones(WIDTH, np.float32)
-    weights: dict[str, Any] = {
-        "project.weight": full(graphs.PATCH_COUNT, WIDTH),
-        "project.bias": none(WIDTH),
-        "place": none(PATCHES, WIDTH),
-    }
-    for i in range(DEPTH):
-        weights |= {
-            f"block{i}.norm1.gain": ones,
-            f"block{i}.norm1.bias": none(WIDTH),
-            f"block{i}.qkv.weight": full(WIDTH, 3 * WIDTH),
-            f"block{i}.qkv.bias": none(3 * WIDTH),
-            f"block{i}.out.weight": full(WIDTH, WIDTH),
-            f"block{i}.out.bias": none(WIDTH),
-            f"block{i}.norm2.gain": ones,
-            f"block{i}.norm2.bias": none(WIDTH),
-            f"block{i}.up.weight": full(WIDTH, 2 * WIDTH),
-            f"block{i}.up.bias": none(2 * WIDTH),
-            f"block{i}.down.weight": full(2 * WIDTH, WIDTH),
-            f"block{i}.down.bias": none(WIDTH),
-        }
-    return weights | {
-        "norm.gain": ones,
-        "norm.bias": none(WIDTH),
-        "attend.weight": full(WIDTH, 1),
-        "answer.weight": full(2 * WIDTH, 1),
-        "answer.bias": none(1),
-        "where.weight": full(WIDTH, 1),
-        "where.bias": none(1),
-    }
+    wanted = shapes(WIDTH, DEPTH) | {"where.weight": (WIDTH, 1), "where.bias": (1,)}
+    return {name: first(name, shape) for name, shape in wanted.items()}
 
 
 def _finished(weights: Weights, mean: Floats, spread: Floats) -> SeamWeights:

@@ -43,13 +43,13 @@ from pipeline.learn.heads import (
     tpr_at,
 )
 from pipeline.learn.manifest import Picture, in_turn, read_manifest
-from pipeline.learn.patch_store import PATCHES, PatchStore
+from pipeline.learn.patch_store import PatchStore
 from pipeline.learn.patches import Pointing, pointing, some_patches
 from pipeline.learn.samples import FaceCrop, Sample, crops_of, draw
 from pipeline.learn.store import FeatureStore, Reading
 from pipeline.models import graphs
 from pipeline.models.build import HEADS, SEAM, HeadFile
-from pipeline.models.seam import SeamWeights
+from pipeline.models.seam import PATCHES, SeamWeights
 from pipeline.models.sources import Progress, write_atomically
 
 Names = NDArray[np.str_]

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.learn.patch_store import PATCHES, PatchStore
+from pipeline.learn.patch_store import PatchStore
 from pipeline.models import graphs
+from pipeline.models.seam import PATCHES
 
 
 def test_what_is_kept_comes_back_crop_by_crop(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.learn import seams as subject
 from pipeline.learn.heads import auc
 from pipeline.models import graphs
-from pipeline.models.seam import read_seam
+from pipeline.models.seam import PATCHES, read_seam
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def _faces(count: int) -> subject.Labelled:
     """Every second one is blended: in twelve of its patches all numbers lie elsewhere."""
     rng = np.random.default_rng(5)
-    patches = rng.integers(-2, 3, (count, subject.PATCHES, graphs.PATCH_COUNT), dtype=np.int8).astype(np.float16)
-    cells, fake = np.zeros((count, subject.PATCHES), np.float32), np.arange(count) % 2 == 1
+    patches = rng.integers(-2, 3, (count, PATCHES, graphs.PATCH_COUNT), dtype=np.int8).astype(np.float16)
+    cells, fake = np.zeros((count, PATCHES), np.float32), np.arange(count) % 2 == 1
     for row in np.flatnonzero(fake):
-        cells[row, rng.choice(subject.PATCHES, 12, replace=False)] = 1
+        cells[row, rng.choice(PATCHES, 12, replace=False)] = 1
     patches[cells > 0] += np.linspace(-1, 1, graphs.PATCH_COUNT, dtype=np.float16)
 
     def crops(rows: NDArray[np.intp]) -> NDArray[np.float16]:
