@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detect.faces import Image
+from pipeline.learn.cameras import as_filmed
 
 Floats = NDArray[np.float32]
 FaceBox = tuple[float, float, float, float]
@@ -108,9 +109,17 @@ def self_blend(
 
 
 def blend_pair(
-    image: Image, box: FaceBox, landmarks: NDArray[np.float32], seed: int, part: Part | None = None
+    image: Image,
+    box: FaceBox,
+    landmarks: NDArray[np.float32],
+    seed: int,
+    part: Part | None = None,
+    *,
+    filmed: bool = False,
 ) -> Blend:
     """A genuine face and its self-blended twin, for training. `part` None: drawn with PART_ODDS.
+
+    `filmed`: both as another camera would have taken them.
 
     Either the copy that is blended in is restyled, or the ground that it is blended into, and half of all pairs are
     restyled as a whole besides: a changed colour or a blur is then no sign of a fake, only a disagreement within the
@@ -126,6 +135,8 @@ def blend_pair(
     marks = (np.asarray(landmarks, np.float64) - (x0, y0)) * shrink
     moved = tuple(float((v - o) * shrink) for v, o in zip(box, (x0, y0, x0, y0), strict=True))
     chosen = part or PARTS[int(rng.choice(len(PARTS), p=PART_ODDS))]
+    if filmed:
+        window = as_filmed(window, rng)
     if rng.random() < 0.5:
         window = restyle(window, rng)
     ground = window if rng.random() < 0.6 else restyle(window, rng)

@@ -5,6 +5,7 @@ Exit status as everywhere: 0 done, 1 refused (a head that is no better), 2 the o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,7 +61,7 @@ def _face(job: _Job) -> Any:
 
     return train_head(
         job.head, job.manifest, job.models, job.out, home=job.home, seed=job.seed, progress=job.progress,
-        advance=job.advance, limit=job.limit,
+        advance=job.advance, limit=job.limit, workers=os.cpu_count() or 1,
     )  # fmt: skip
 
 

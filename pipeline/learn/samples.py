@@ -16,9 +16,9 @@ from pipeline.learn.blend import FaceBox, Floats, Part, blend_pair
 from pipeline.learn.manifest import Picture
 from pipeline.models.graphs import GRID
 
-Kind = Literal["plain", "levelled", "degraded", "pair"]
+Kind = Literal["plain", "levelled", "degraded", "pair", "filmed"]
 """`plain`: as it is. `levelled`: at one size and codec. `degraded`: as platforms pass pictures on. `pair`: degraded and
-its self-blended twin, both treated alike."""
+its self-blended twin, both treated alike. `filmed`: such a pair, taken by another camera."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,20 @@ class FaceCrop:
 def crops_of(
     sample: Sample, image: Image, box: FaceBox, landmarks: NDArray[np.float32], seed: int
 ) -> tuple[FaceCrop, ...]:
-    """The crops of one sample: two of a pair (genuine first), one of the others. The same seed gives the same crops."""
+    """The crops of one sample: two of a pair, filmed or not (genuine first), one of the others.
+
+    The same seed gives the same crops.
+    """
     if sample.kind == "plain":
         return (FaceCrop(crop_face(image, box, landmarks)),)
     chance = draw(sample.key, seed)
     if sample.kind == "levelled":
         return (FaceCrop(level(crop_face(image, box, landmarks), np.random.default_rng(chance))),)
-    twin = blend_pair(image, box, landmarks, chance, sample.part)
+    twin = blend_pair(image, box, landmarks, chance, sample.part, filmed=sample.kind == "filmed")
     flip = bool(chance & 1)
     genuine = _cut(twin.genuine, twin.box, twin.landmarks, flip)
     first = FaceCrop(degrade(genuine, np.random.default_rng(chance + 1)))
-    if sample.kind != "pair":
+    if sample.kind == "degraded":
         return (first,)
     mask = np.repeat(np.rint(twin.mask * 255).astype(np.uint8)[..., None], 3, axis=2)
     seen = _cut(mask, twin.box, twin.landmarks, flip)[..., 0].astype(np.float32) / 255

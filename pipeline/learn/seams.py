@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 Weights = Mapping[str, Any]
 
 DEPTH, WIDTH = 2, 128
-ROUNDS, BATCH = 6, 32
+ROUNDS, BATCH = 3, 32
 PEAK, DECAY = 1e-3, 0.05
 """AdamW's largest step, reached after a seventh of the way and left along a cosine; and its decay of weights."""
 DROPPED = 0.1

@@ -12,11 +12,15 @@ Features are kept under `home/learn/`, so a second head, or a second run, reads 
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +83,9 @@ MIN_SOURCE = 16
 LARGE_SOURCE = 300
 """A source with at least so many reals is read once; the others, which are more diverse, COPIES times."""
 COPIES = 2
+FILMED, FILMED_LARGE = 10, 2
+"""How often each face is blended besides for the network, each time as another camera would have taken it: a face of a
+small source, and of a large one. A line gains nothing by more draws of the same faces; the network does."""
 AIMED = 15
 """Held-out faces per part that the heat map is asked to point at."""
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)
@@ -150,21 +157,25 @@ def train_head(
     progress: Progress = lambda _: None,
     advance: Advance = lambda _done, _all: None,
     limit: int | None = None,
+    workers: int = 1,
 ) -> HeadReport:
     """Train one head and write it to the file `out` (`swap` writes `heat.json` and `seam.npz` beside it).
 
     The same input gives the same bytes, for `seam.npz` and what hangs on it on the same kind of machine.
 
-    `limit`: read at most so many real and so many fake training pictures, from all sources in turn. Raises ConfigError.
+    `limit`: read at most so many real and so many fake training pictures, from all sources in turn. `workers`: pictures
+    are read by so many processes; more than one need a `__main__` that can be imported again. Raises ConfigError.
     """
     if head not in HEADS:
         raise ConfigError(f"no such head: {head}; there are {', '.join(HEADS)}")
     pictures = read_manifest(manifest)
     train, dev = training_samples(head, pictures, seed, limit), dev_samples(head, pictures)
     aimed = pointing_samples(pictures, seed) if head == "swap" else []
-    wanted = {s.key for s in (*train, *dev)} if head in SEAMED else set[str]()
-    samples = [*train, *dev, *aimed]
-    store, patches = _read(samples, wanted, manifest.parent, models_dir, home, seed, progress, advance)
+    filmed = filmed_samples(train) if head in SEAMED else []
+    wanted = {s.key for s in (*train, *filmed, *dev)} if head in SEAMED else set[str]()
+    samples = [*train, *filmed, *dev, *aimed]
+    read = _Where(manifest.parent, models_dir, home, seed)
+    store, patches = _read(samples, wanted, read, workers, progress, advance)
     faces = _of_blocks(_gather(train, store, blended=head == "swap"), BLOCKS[head])
     if faces.fake.all() or not faces.fake.any():
         found = f"found {int(faces.fake.sum())} fake of {len(faces.fake)}"
@@ -175,9 +186,10 @@ def train_head(
     line = fit(faces)
     seam, apart = None, np.zeros(len(faces.fake))
     if head in SEAMED:
-        labelled = _labelled(train, store, patches)
-        apart = _apart(labelled, faces, seed, progress)
-        seam = seams.train_seam(labelled, np.arange(len(faces.fake)), seed, progress)
+        every = [*train, *filmed]
+        labelled = _labelled(every, store, patches)
+        apart = _apart(labelled, _parts(every, store, faces, seed), len(faces.fake), seed, progress)
+        seam = seams.train_seam(labelled, np.arange(len(labelled.fake)), seed, progress)
         write_atomically(out.with_name(SEAM), seams.packed(seam))
     scores, alone = _left_out_scores(faces, fit, seed, progress)
     mixture = fit_mixture(scores, apart, faces.fake, _even_shares(faces))
@@ -221,6 +233,14 @@ def training_samples(head: str, pictures: Sequence[Picture], seed: int, limit: i
     return pairs + [Sample(p, "degraded") for p in fakes]
 
 
+def filmed_samples(pairs: Sequence[Sample]) -> list[Sample]:
+    """What the network learns from beside these pairs: the same faces, blended anew as other cameras would see them."""
+    pictures = list(dict.fromkeys(sample.picture for sample in pairs if sample.kind == "pair"))
+    counts = Counter(picture.source for picture in pictures)
+    draws = {source: FILMED_LARGE if count >= LARGE_SOURCE else FILMED for source, count in counts.items()}
+    return [Sample(p, "filmed", n) for n in range(FILMED) for p in pictures if n < draws[p.source]]
+
+
 def dev_samples(head: str, pictures: Sequence[Picture]) -> list[Sample]:
     """The development test: each picture as it is, and at one size and codec."""
     families = DEV_FAKES[head]
@@ -235,13 +255,21 @@ def pointing_samples(pictures: Sequence[Picture], seed: int) -> list[Sample]:
     return [Sample(p, "pair", 0, part) for p, part in zip(reals * 2, [*wanted, *wanted[::-1]], strict=False)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Where pictures and models lie, and the seed of what is made of them."""
+
+    root: Path
+    models: Path
+    home: Path
+    seed: int
+
+
 def _read(
     samples: Sequence[Sample],
     wanted: Collection[str],
-    root: Path,
-    models_dir: Path,
-    home: Path,
-    seed: int,
+    where: _Where,
+    workers: int,
     progress: Progress,
     advance: Advance,
 ) -> tuple[FeatureStore, PatchStore]:
@@ -249,40 +277,54 @@ def _read(
 
     `wanted`: keys of samples whose patches are kept too, all of them.
     """
-    name = hashlib.sha256(f"{root.resolve()} {seed} {graphs.POOLED}".encode()).hexdigest()[:12]
-    store, patches = FeatureStore(home / "learn" / f"faces-{name}"), PatchStore(home / "learn" / f"patches-{name}")
+    name = hashlib.sha256(f"{where.root.resolve()} {where.seed} {graphs.POOLED}".encode()).hexdigest()[:12]
+    folder = where.home / "learn"
+    store, patches = FeatureStore(folder / f"faces-{name}"), PatchStore(folder / f"patches-{name}")
 
     def known(sample: Sample) -> bool:
         return sample.key in store and (sample.key in patches or sample.key not in wanted)
 
     missing = list({sample.key: sample for sample in samples if not known(sample)}.values())
     if missing:
-        reader = FaceReader(models_dir, home, progress)
-        for done, sample in enumerate(missing, 1):
-            crops = list(_looks(sample, root, reader, seed))
+        reader = FaceReader(where.models, where.home, progress)  # fetches what is missing, before there are processes
+        for done, (sample, looks) in enumerate(_all_looks(missing, where, reader, workers), 1):
             if sample.key in wanted:
-                patches.keep(sample.key, [(tokens, crop.cells) for crop, _, tokens in crops])
-            store.keep(sample.key, tuple(_reading(sample, twin, look, seed) for twin, look in enumerate(crops)))
+                patches.keep(sample.key, [(tokens, crop.cells) for crop, _, tokens in looks])
+            store.keep(sample.key, tuple(_kept(sample, twin, look, where.seed) for twin, look in enumerate(looks)))
             advance(done, len(missing))
         store.flush()
     return store, patches
 
 
-def _looks(sample: Sample, root: Path, reader: FaceReader, seed: int) -> Iterator[_Look]:
+def _all_looks(
+    samples: Sequence[Sample], where: _Where, reader: FaceReader, workers: int
+) -> Iterator[tuple[Sample, list[_Look]]]:
+    """Each sample and what the encoder sees in its crops, in the order of the samples, by so many processes."""
+    if workers < 2:
+        for sample in samples:
+            yield sample, _looks(sample, where, reader)
+        return
+    context = multiprocessing.get_context("spawn")  # the runtime's threads do not survive a fork
+    with ProcessPoolExecutor(workers, context, _start_worker, (where,)) as pool:
+        for start in range(0, len(samples), 64 * workers):  # what was read and not yet kept stays little
+            batch = samples[start : start + 64 * workers]
+            yield from zip(batch, pool.map(_looks_by_worker, batch), strict=True)
+
+
+def _looks(sample: Sample, where: _Where, reader: FaceReader) -> list[_Look]:
     """What the encoder sees in each crop of a sample; nothing when there is no picture or no face in it.
 
     Of faces that the heat map is asked to point at, the blended twin alone is read.
     """
-    image = read_image(root / sample.picture.file)
+    image = read_image(where.root / sample.picture.file)
     found = None if image is None else reader.largest_face(image)
     if image is None or found is None:
-        return
-    for crop in crops_of(sample, image, found.box, found.landmarks, seed):
-        if sample.part is None or crop.cells is not None:
-            yield crop, *reader.read(crop.image)
+        return []
+    crops = crops_of(sample, image, found.box, found.landmarks, where.seed)
+    return [(crop, *reader.read(crop.image)) for crop in crops if sample.part is None or crop.cells is not None]
 
 
-def _reading(sample: Sample, twin: int, look: _Look, seed: int) -> Reading:
+def _kept(sample: Sample, twin: int, look: _Look, seed: int) -> Reading:
     """What is kept in memory of one crop: all patches of a face to point at, some of a pair, none of others."""
     crop, features, tokens = look
     if sample.part is not None and crop.cells is not None:
@@ -306,6 +348,21 @@ def _gather(samples: Sequence[Sample], store: FeatureStore, *, blended: bool = F
         np.array([s.picture.source for s, *_ in rows], str),
         np.array([s.picture.file for s, *_ in rows], str),
     )
+
+
+_worker: tuple[_Where, FaceReader] | None = None
+"""What a process that reads pictures was started with."""
+
+
+def _start_worker(where: _Where) -> None:
+    global _worker
+    cv2.setNumThreads(1)
+    _worker = where, FaceReader(where.models, where.home)
+
+
+def _looks_by_worker(sample: Sample) -> list[_Look]:
+    assert _worker is not None
+    return _looks(sample, *_worker)
 
 
 def _of_blocks(faces: _Faces, blocks: Sequence[int]) -> _Faces:
@@ -335,22 +392,26 @@ def _labelled(samples: Sequence[Sample], store: FeatureStore, patches: PatchStor
     return seams.Labelled(crops, cells, np.array([twin == 1 for _, twin in at], bool))
 
 
-def _apart(labelled: seams.Labelled, faces: _Faces, seed: int, progress: Progress) -> Vector:
-    """What networks say of each crop that have seen nothing of its source (of the largest source: of its picture)."""
-    largest = next(
-        (rows for rows in _source_groups(faces).values() if rows.mean() > 0.5), np.zeros(len(faces.fake), bool)
-    )
-    named = np.where(largest, faces.pictures, faces.sources)
-    folds = np.array([draw(str(name), seed) % SEAM_FOLDS for name in named])
-    if (folds == folds[0]).all():  # few sources, and all of them drawn into one part
-        folds = np.array([draw(picture, seed) % SEAM_FOLDS for picture in faces.pictures])
-    told = np.zeros(len(folds))
+def _parts(samples: Sequence[Sample], store: FeatureStore, faces: _Faces, seed: int) -> NDArray[np.intp]:
+    """Which of SEAM_FOLDS parts each crop of these samples falls into: all of a source in one, of the largest source
+    (more than half of the faces) all of a picture."""
+    large = {str(faces.sources[rows][0]) for rows in _source_groups(faces).values() if rows.mean() > 0.5}
+    named = [s.picture.file if s.picture.source in large else s.picture.source for s in samples]
+    parts = [draw(name, seed) % SEAM_FOLDS for name in named]
+    if len(set(parts)) == 1:  # few sources, and all of them drawn into one part
+        parts = [draw(s.picture.file, seed) % SEAM_FOLDS for s in samples]
+    return np.repeat(parts, [len(store[s.key]) for s in samples])
+
+
+def _apart(labelled: seams.Labelled, folds: NDArray[np.intp], asked: int, seed: int, progress: Progress) -> Vector:
+    """What networks say of the first crops, so many as are `asked` about, that have seen nothing of a crop's part."""
+    told = np.zeros(asked)
     for fold in range(SEAM_FOLDS):
         rows = folds == fold
         if rows.any() and not rows.all():
             progress(f"seam head without part {fold + 1} of {SEAM_FOLDS}")
             weights = seams.train_seam(labelled, np.flatnonzero(~rows), seed, progress)
-            told[rows] = seams.logits(weights, labelled.crops, np.flatnonzero(rows))
+            told[rows[:asked]] = seams.logits(weights, labelled.crops, np.flatnonzero(rows[:asked]))
     return told
 
 

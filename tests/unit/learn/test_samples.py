@@ -38,6 +38,18 @@ def test_twins_differ_where_the_cells_say(part: str) -> None:
         assert by_patch[inside].mean() > 1.5 * by_patch[outside].mean()
 
 
+def test_another_camera_sees_both_twins() -> None:
+    """A filmed pair differs from the plain one in its genuine twin as well, and its twins by the blend alone."""
+    plain, filmed = (crops_of(Sample(PICTURE, kind, 3, "face"), _frame(), BOX, MARKS, 0) for kind in ("pair", "filmed"))
+    assert np.abs(plain[0].image.astype(float) - filmed[0].image).mean() > 3
+    genuine, blended = filmed
+    assert genuine.cells is None
+    assert blended.cells is not None
+    assert blended.part == "face"
+    apart = np.abs(genuine.image.astype(float) - blended.image).mean(axis=2).reshape(14, 16, 14, 16).mean(axis=(1, 3))
+    assert apart[blended.cells > 0.5].mean() > 1.5 * apart[blended.cells < 0.01].mean()
+
+
 def test_every_copy_is_another_draw_and_every_key_another_sample() -> None:
     """The same sample and seed give the same crops; copies, parts and seeds differ."""
     draws = [Sample(PICTURE, "pair", 0), Sample(PICTURE, "pair", 1), Sample(PICTURE, "pair", 0, "mouth")]

@@ -11,7 +11,16 @@ from pipeline.learn.blend import PARTS
 from pipeline.learn.features import FoundFace
 from pipeline.learn.manifest import Picture, in_turn, read_manifest
 from pipeline.learn.samples import FaceCrop, Sample
-from pipeline.learn.train import COPIES, LARGE_SOURCE, pointing_samples, train_head, training_samples
+from pipeline.learn.train import (
+    COPIES,
+    FILMED,
+    FILMED_LARGE,
+    LARGE_SOURCE,
+    filmed_samples,
+    pointing_samples,
+    train_head,
+    training_samples,
+)
 from pipeline.models import graphs
 from pipeline.models.build import read_head
 from pipeline.models.seam import read_seam
@@ -50,6 +59,36 @@ def test_diverse_sources_are_read_more_often_than_a_large_one() -> None:
     assert files.count("rare") == COPIES
     assert not {"dev", "swap"} & set(files)
     assert {sample.kind for sample in training_samples("swap", pictures, 0)} == {"pair"}
+
+
+def test_the_network_sees_faces_anew_and_those_of_small_sources_more_often() -> None:
+    """Each further draw is of a face that the line sees too, under a key of its own; generated faces are not drawn."""
+    pictures = [_picture(f"large{i}", "large") for i in range(LARGE_SOURCE)] + [_picture("rare", "rare")]
+    pairs = training_samples("synthesis", [*pictures, _picture("g", "b", fake=True, family="gan_face")], 0)
+    filmed = filmed_samples(pairs)
+    assert {sample.kind for sample in filmed} == {"filmed"}
+    files = [sample.picture.file for sample in filmed]
+    assert (files.count("large0"), files.count("rare"), files.count("g")) == (FILMED_LARGE, FILMED, 0)
+    assert len({sample.key for sample in (*pairs, *filmed)}) == len(pairs) + len(filmed)
+
+
+def test_what_is_left_out_of_a_network_is_left_out_whole(tmp_path: Path) -> None:
+    """All draws of a source's faces fall into one part; of a source that is most of the set, all of a picture's."""
+    pictures = [_picture(f"large{i}", "large") for i in range(40)] + [_picture(f"r{i}", f"s{i % 5}") for i in range(15)]
+    pairs = training_samples("swap", pictures, 0)
+    samples = [*pairs, *filmed_samples(pairs)]
+    store = subject.FeatureStore(tmp_path)
+    empty = subject.Reading(np.zeros(4, np.float16), np.zeros((0, 4), np.float16), np.zeros(0, np.float16))
+    for sample in samples:
+        store.keep(sample.key, (empty, empty))
+    names = np.repeat([s.picture.source for s in samples], 2)
+    files = np.repeat([s.picture.file for s in samples], 2)
+    faces = subject._Faces(np.zeros((len(names), 4), np.float32), np.arange(len(names)) % 2 == 1, names, files)
+    parts = subject._parts(samples, store, faces, 0)
+    assert len(parts) == len(names)
+    assert all(len(set(parts[names == name])) == 1 for name in set(names) - {"large"})
+    assert set(parts[names == "large"]) == set(range(subject.SEAM_FOLDS))
+    assert all(len(set(parts[files == file])) == 1 for file in set(files))
 
 
 def test_a_limit_counts_pictures_of_each_kind() -> None:
@@ -169,7 +208,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return np.full((9, 9, 3), 0 if path.name.startswith("r") else 200, np.uint8)
 
     def crops(sample: Sample, image: NDArray[np.uint8], *_: object) -> tuple[FaceCrop, ...]:
-        return (FaceCrop(image), FaceCrop(image + 200, mouth, "mouth"))[: 2 if sample.kind == "pair" else 1]
+        return (FaceCrop(image), FaceCrop(image + 200, mouth, "mouth"))[: 2 if sample.kind in ("pair", "filmed") else 1]
 
     for name, value in {"DEPTH": 1, "WIDTH": 16, "ROUNDS": 2, "PEAK": 3e-3}.items():
         monkeypatch.setattr(seams, name, value)
