@@ -44,7 +44,7 @@ class FaceForgery:
     smallest_face: int = 64
 
     name: ClassVar[str] = "face_forgery"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
     families: ClassVar[tuple[Family, ...]] = (Family.FACE_SWAP, Family.FACE_SYNTHESIS)
     needs_faces: ClassVar[bool] = True
     closer: ClassVar[bool] = False
