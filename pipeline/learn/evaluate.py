@@ -194,7 +194,7 @@ def _item(line: Mapping[str, str | None], manifest: Path, number: int) -> Item:
     name = line["file"] or ""
     return Item(
         file=name,
-        path=manifest.parent / name,
+        path=(manifest.parent / name).resolve(),  # links are the manifest's own; nothing behind one is read otherwise
         fake=label == "fake",
         made=(line["family"] or "") if label == "fake" else "",
         source=line.get("group") or (line.get("source") or "").partition(":")[0] or "unknown",
@@ -567,8 +567,19 @@ def _said(rows: Sequence[ScoreRow]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([row.probability for row in rows], np.float64), np.array([row.fake for row in rows])
 
 
-def warnings_of(items: Sequence[Item], rows: Sequence[ScoreRow], near: Sequence[tuple[str, str, int]]) -> Iterator[str]:
+def warnings_of(
+    items: Sequence[Item],
+    results: Mapping[str, MediaDecided],
+    rows: Sequence[ScoreRow],
+    near: Sequence[tuple[str, str, int]],
+) -> Iterator[str]:
     """What makes the figures look better than they are."""
+    if failed := [(item, found.failure) for item in items if (found := results.get(item.key)) and found.failure]:
+        first, why = failed[0]
+        yield (
+            f"{len(failed)} of {len(items)} items could not be screened and are counted nowhere, the first of them "
+            f"{first.file}: {why.detail or why.reason}"
+        )
     labels: dict[str, set[bool]] = defaultdict(set)
     for item in items:
         labels[item.source].add(item.fake)
@@ -728,7 +739,7 @@ async def evaluate(
             failed=tuple((k, d.failure.detail or d.failure.reason) for k, d in sorted(results.items()) if d.failure),
             families=families,
             costs=spent,
-            warnings=tuple(warnings_of(items, rows, near)),
+            warnings=tuple(warnings_of(items, results, rows, near)),
             detectors=next((d.versions.detectors for d in results.values() if d.versions.detectors), ()),
             policy=policy.version,
             calibration=f"{policy.fused.calibration.name} ({policy.fusion_version})",

@@ -10,6 +10,7 @@ from uuid import UUID
 import cv2
 import numpy as np
 import pytest
+from msgspec import structs
 
 from pipeline.errors import ConfigError
 from pipeline.events import MediaDecided, MediaUploaded, Versions
@@ -17,6 +18,7 @@ from pipeline.events.values import (
     Action,
     Decision,
     Evidence,
+    Failure,
     Family,
     FrameHash,
     MediaFacts,
@@ -185,7 +187,7 @@ def test_what_flatters_is_warned_of():
     """Sources of one label, training files, near-duplicates, anecdotes and kinds that nobody looks for."""
     items = [item(1, True, "f"), item(2, False, "r"), replace(item(3, True, "f"), split="train", made="teleport")]
     results = {i.key: decided(0.5) for i in items}
-    told = " | ".join(warnings_of(items, rows_of(items, results), [("x", "y", 3)]))
+    told = " | ".join(warnings_of(items, results, rows_of(items, results), [("x", "y", 3)]))
     for word in (
         "2 of 2 sources hold one label",
         "1 of 3 items are of the split",
@@ -194,6 +196,27 @@ def test_what_flatters_is_warned_of():
         "teleport",
     ):
         assert word in told
+
+
+def test_what_could_not_be_screened_is_said():
+    """A file that is refused counts nowhere: the table says how many, which and why."""
+    items = [item(1, True, "a"), item(2, False, "a")]
+    failure = Failure(stage="decode", reason="undecodable", detail="it ends too early")
+    results = {items[0].key: decided(0.5), items[1].key: structs.replace(decided(0.5), failure=failure)}
+    told = " | ".join(warnings_of(items, results, rows_of(items, results), ()))
+    assert f"1 of 2 items could not be screened and are counted nowhere, the first of them {items[1].file}" in told
+    assert "it ends too early" in told
+
+
+def test_a_manifest_may_name_links(tmp_path):
+    """What is read is the file behind the link, which is where the fetcher may read."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "kept" / "a.jpg")
+    (tmp_path / "m.csv").write_text("file,label,family\na.jpg,real,real\n", "utf-8")
+    (found,) = read_items(tmp_path / "m.csv")
+    assert found.path == (tmp_path / "kept" / "a.jpg").resolve()
+    assert found.file == "a.jpg"
 
 
 def shapes(seed: int) -> np.ndarray:
