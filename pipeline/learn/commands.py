@@ -30,6 +30,8 @@ Since = Annotated[int, typer.Option(min=1, help="Only what was decided in so man
 
 _FRAME_LIMITS = {"style_transfer": 300}
 """Pictures of each label that the shipped head was trained on: more did not help."""
+_MOST_WORKERS = 8
+"""Processes that read pictures for training, at most: each holds the encoder."""
 _SMALL = Path("pipeline") / "detect" / "heads"
 
 
@@ -61,7 +63,7 @@ def _face(job: _Job) -> Any:
 
     return train_head(
         job.head, job.manifest, job.models, job.out, home=job.home, seed=job.seed, progress=job.progress,
-        advance=job.advance, limit=job.limit, workers=os.cpu_count() or 1,
+        advance=job.advance, limit=job.limit, workers=min(_MOST_WORKERS, os.cpu_count() or 1),
     )  # fmt: skip
 
 

@@ -174,8 +174,8 @@ def train_head(
     filmed = filmed_samples(train) if head in SEAMED else []
     wanted = {s.key for s in (*train, *filmed, *dev)} if head in SEAMED else set[str]()
     samples = [*train, *filmed, *dev, *aimed]
-    read = _Where(manifest.parent, models_dir, home, seed)
-    store, patches = _read(samples, wanted, read, workers, progress, advance)
+    where = _Where(manifest.parent, models_dir, home, seed)
+    store, patches = _read(samples, wanted, where, workers, progress, advance)
     faces = _of_blocks(_gather(train, store, blended=head == "swap"), BLOCKS[head])
     if faces.fake.all() or not faces.fake.any():
         found = f"found {int(faces.fake.sum())} fake of {len(faces.fake)}"
