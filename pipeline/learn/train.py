@@ -395,7 +395,8 @@ def _labelled(samples: Sequence[Sample], store: FeatureStore, patches: PatchStor
 def _parts(samples: Sequence[Sample], store: FeatureStore, faces: _Faces, seed: int) -> NDArray[np.intp]:
     """Which of SEAM_FOLDS parts each crop of these samples falls into: all of a source in one, of the largest source
     (more than half of the faces) all of a picture."""
-    large = {str(faces.sources[rows][0]) for rows in _source_groups(faces).values() if rows.mean() > 0.5}
+    names, counts = np.unique(faces.sources, return_counts=True)
+    large = set(names[2 * counts > len(faces.sources)])
     named = [s.picture.file if s.picture.source in large else s.picture.source for s in samples]
     parts = [draw(name, seed) % SEAM_FOLDS for name in named]
     if len(set(parts)) == 1:  # few sources, and all of them drawn into one part
