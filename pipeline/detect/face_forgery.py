@@ -6,6 +6,7 @@ a seam between them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -24,6 +25,15 @@ GRID = 14
 """The encoder sees a crop as 14 × 14 patches of 16 pixels."""
 FEATURES = 4609
 """What the heads read, the network's answer last; as in config.pbtxt."""
+
+
+def reads(version: str) -> str:
+    """What a version's features mean, as a number: only what has the same number may be read by one head.
+
+    It is the version up to its first `.`, `-` or `+`: another encoder, mean or network over patches raises the first
+    number (`7` to `8`); heads alone raise the one behind the dot (`7` to `7.1`), and what was stored stays of use.
+    """
+    return re.split(r"[.+-]", version, maxsplit=1)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.detect.face_forgery import FEATURES, FaceForgery
+from pipeline.detect.face_forgery import FEATURES, FaceForgery, reads
 from pipeline.detect.head import logistic
 from pipeline.detect.port import ModelSpec, Probe, Score, Tensors, View
 from pipeline.errors import ConfigError
@@ -29,7 +29,8 @@ HEADS: Mapping[Family, str] = {Family.FACE_SWAP: "swap", Family.FACE_SYNTHESIS: 
 class Refitted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A head on disk: probability = 1 / (1 + exp(−(features · weight + bias))). `digest`: of the numbers.
 
-    `before`: the head that it was fitted from. `golden`, `learnt`: figures for whoever promotes it.
+    `before`: the head that it was fitted from. `golden`, `learnt`: figures for whoever promotes it. `reads`: whose
+    features it was fitted to (`face_forgery.reads`).
     """
 
     head: str
@@ -40,6 +41,7 @@ class Refitted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     before: str
     learnt: dict[str, str | int | float]
     golden: dict[str, str | int | float | bool]
+    reads: str = ""
 
     def __call__(self, features: NDArray[np.float64]) -> float:
         """The probability, 0–1."""
@@ -47,13 +49,19 @@ class Refitted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_refitted(path: Path) -> Refitted:
-    """Raises ConfigError when it is missing or no such head."""
+    """Raises ConfigError when it is missing, no such head, or fitted to what another model read."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Refitted)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     if found.head not in HEADS.values() or len(found.weight) != FEATURES:
         raise ConfigError(f"{path}: not a head of face_forgery on {FEATURES} numbers")
+    if found.reads != reads(FaceForgery.version):
+        raise ConfigError(
+            f"{path}: fitted to the features of face_forgery {found.reads or 'before 7'}, and this is "
+            f"{FaceForgery.version}: its answers would mean nothing. `unmask models promote back` takes it out; "
+            "then `unmask models refit`"
+        )
     return found
 
 

@@ -567,18 +567,24 @@ def _said(rows: Sequence[ScoreRow]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([row.probability for row in rows], np.float64), np.array([row.fake for row in rows])
 
 
+def failures(items: Sequence[Item], results: Mapping[str, MediaDecided]) -> tuple[tuple[str, str], ...]:
+    """The items that could not be screened, by key, and why."""
+    missed = ((item.key, found.failure) for item in items if (found := results.get(item.key)))
+    return tuple(sorted((key, why.detail or why.reason) for key, why in missed if why))
+
+
 def warnings_of(
     items: Sequence[Item],
-    results: Mapping[str, MediaDecided],
+    failed: Sequence[tuple[str, str]],
     rows: Sequence[ScoreRow],
     near: Sequence[tuple[str, str, int]],
 ) -> Iterator[str]:
-    """What makes the figures look better than they are."""
-    if failed := [(item, found.failure) for item in items if (found := results.get(item.key)) and found.failure]:
+    """What makes the figures look better than they are. `failed`: as `failures` gives it."""
+    if failed:
         first, why = failed[0]
         yield (
             f"{len(failed)} of {len(items)} items could not be screened and are counted nowhere, the first of them "
-            f"{first.file}: {why.detail or why.reason}"
+            f"{first}: {why}"
         )
     labels: dict[str, set[bool]] = defaultdict(set)
     for item in items:
@@ -734,12 +740,13 @@ async def evaluate(
         kept = {item.key for item in items if not item.variant and item.split != SEEN}
         near = near_duplicates({key: found for key, found in results.items() if key in kept}, training, step)
         families = summarise(results, rows, policy, seed=options.seed, rounds=options.rounds, progress=step)
+        failed = failures(items, results)
         found = Evaluation(
             items=len(items),
-            failed=tuple((k, d.failure.detail or d.failure.reason) for k, d in sorted(results.items()) if d.failure),
+            failed=failed,
             families=families,
             costs=spent,
-            warnings=tuple(warnings_of(items, results, rows, near)),
+            warnings=tuple(warnings_of(items, failed, rows, near)),
             detectors=next((d.versions.detectors for d in results.values() if d.versions.detectors), ()),
             policy=policy.version,
             calibration=f"{policy.fused.calibration.name} ({policy.fusion_version})",

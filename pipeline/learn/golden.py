@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.detect.face_forgery import FEATURES
+from pipeline.detect.face_forgery import FEATURES, FaceForgery, reads
 from pipeline.detect.faces import crop_face
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family
@@ -47,21 +49,31 @@ def make_golden(
             names.append(item.file)
     if not any(fake) or all(fake):
         raise ConfigError(f"a golden set needs genuine faces and faces of {family}: found {sum(fake)} of {len(fake)}")
-    packed = io.BytesIO()
-    np.savez(packed, features=np.stack(features), fake=np.array(fake), names=np.array(names))
-    write_atomically(out, packed.getvalue())
+    write_atomically(out, packed(np.stack(features), fake, names))
     return read_golden(out)
 
 
+def packed(features: NDArray[np.float16], fake: Sequence[bool], names: Sequence[str]) -> bytes:
+    """A golden set as a file (.npz): n × FEATURES numbers, n labels, n names, and which model's features they are."""
+    stream = io.BytesIO()
+    model = reads(FaceForgery.version)
+    np.savez(stream, features=features, fake=np.array(fake), names=np.array(names), reads=np.array(model))
+    return stream.getvalue()
+
+
 def read_golden(path: Path) -> Labelled:
-    """A golden set from its file. Raises ConfigError when it is none."""
+    """A golden set from its file. Raises ConfigError when it is none, or holds what another model read."""
     try:
         with np.load(path, allow_pickle=False) as kept:
             found = Labelled(
                 kept["features"].astype(np.float64), kept["fake"].astype(bool), tuple(map(str, kept["names"]))
             )
+            model = str(kept["reads"]) if "reads" in kept else "before 7"
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{path}: no golden set: {error}") from None
-    if found.features.shape[1:] != (FEATURES,):
-        raise ConfigError(f"{path}: made for another model; make it again")
+    if found.features.shape[1:] != (FEATURES,) or model != reads(FaceForgery.version):
+        raise ConfigError(
+            f"{path}: holds what face_forgery {model} read of faces, and this is {FaceForgery.version}; "
+            "make it again (unmask models golden)"
+        )
     return found

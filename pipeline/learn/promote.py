@@ -7,18 +7,19 @@ model is loaded: the way back is the same step in the other direction.
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.detect.face_forgery import FaceForgery
-from pipeline.detect.refitted_faces import RefittedFaces
+from pipeline.detect.refitted_faces import RefittedFaces, read_refitted
 from pipeline.detect.registry import parse
 from pipeline.errors import ConfigError
 
 
 class Step(StrEnum):
-    """Where a head goes. `back`: the shipped head live again, the refitted one in shadow."""
+    """Where a head goes. `back`: the shipped head live again, the refitted one in shadow; out, if it fits no more."""
 
     SHADOW = "shadow"
     LIVE = "live"
@@ -58,6 +59,18 @@ def promoted(text: str, step: Step, heads: tuple[str, ...] = ()) -> str:
     else:
         live = step is Step.LIVE
         shipped["mode"], refitted["mode"] = ("shadow", "live") if live else ("live", "shadow")
+        if step is Step.BACK and not _fits(refitted):
+            lines.remove(refitted)
     told = yaml.safe_dump(file, sort_keys=False, width=120, default_flow_style=None)
     parse(told)
     return told
+
+
+def _fits(line: dict[str, Any]) -> bool:
+    """Whether the heads still go with the model. The way back must be open when they do not: no worker starts then."""
+    try:
+        for path in line.get("options", {}).get("heads", ()):
+            read_refitted(Path(path))
+    except ConfigError:
+        return False
+    return True

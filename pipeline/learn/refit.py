@@ -12,14 +12,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from pipeline.detect.face_forgery import FEATURES
-from pipeline.detect.refitted_faces import HEADS, Refitted
+from pipeline.detect.face_forgery import FEATURES, FaceForgery, reads
+from pipeline.detect.refitted_faces import HEADS, Refitted, RefittedFaces
 from pipeline.errors import ConfigError
 from pipeline.events import MediaDecided, ReviewDecided
 from pipeline.events.values import Action, Family, Signal
@@ -36,6 +37,7 @@ PULLS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """How strongly the old head holds, tried in turn; the best on held-out reviews is used."""
 FOLDS = 5
 RATE = 0.05
+_READ_BY_ANOTHER = f"read by another face_forgery than {reads(FaceForgery.version)}"
 AREA_SLACK, FOUND_SLACK = 0.002, 0.01
 """How much a golden set may lose before a head counts as worse: less than a new draw of the set would move it."""
 
@@ -53,16 +55,23 @@ class Head:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """Faces and what they are: n × FEATURES numbers, n labels, and what tells them apart (a media id, a file)."""
+    """Faces and what they are: n × FEATURES numbers, n labels, and what tells them apart (a media id, a file).
+
+    `left_out`: how many more there are that another model read.
+    """
 
     features: Matrix
     fake: Labels
     names: tuple[str, ...]
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RefitReport:
-    """What came of it. `held_out`, `golden`: areas of the old head and of the new one."""
+    """What came of it. `held_out`, `golden`: areas of the old head and of the new one.
+
+    `left_out`: reviews that nothing was learnt from, since another model had read the faces.
+    """
 
     head: str
     path: Path | None
@@ -74,11 +83,13 @@ class RefitReport:
     golden_found: tuple[float, float]
     promotable: bool
     why: str
+    left_out: int = 0
 
     def __str__(self) -> str:
         old, new = self.held_out
         lines = [
-            f"{self.head}: {self.real} denied and {self.fake} confirmed by reviewers; pull {self.pull:g}",
+            f"{self.head}: {self.real} denied and {self.fake} confirmed by reviewers; pull {self.pull:g}"
+            + (f"; {self.left_out} more left out, {_READ_BY_ANOTHER}" if self.left_out else ""),
             f"  reviews, held out   {old}  →  {new}",
             f"  golden set          {self.golden[0]}  →  {self.golden[1]}",
             f"  found at {RATE:.0%} false alarms on it  {self.golden_found[0]:.3f}  →  {self.golden_found[1]:.3f}",
@@ -87,10 +98,17 @@ class RefitReport:
         return "\n".join([*lines, f"  {self.path}"] if self.path else lines)
 
 
-def learnable(
-    judged: Iterable[tuple[MediaDecided, ReviewDecided | None]], family: Family
-) -> Iterator[tuple[str, bool, bytes]]:
-    """(media id, is it so, features) of the reviews that say something of a family.
+class Told(NamedTuple):
+    """What a review says of a face. `reads`: whose features these are (`face_forgery.reads`), where that is known."""
+
+    media_id: str
+    fake: bool
+    features: bytes
+    reads: str
+
+
+def learnable(judged: Iterable[tuple[MediaDecided, ReviewDecided | None]], family: Family) -> Iterator[Told]:
+    """The reviews that say something of a family.
 
     What a person confirmed or denied counts; `allow` without a word denies. Any other action without a word says
     nothing: an upload is limited for many reasons.
@@ -99,19 +117,35 @@ def learnable(
         if review is None or decided.face_features is None:
             continue
         if family in review.confirmed:
-            yield decided.media_id, True, decided.face_features
+            yield Told(decided.media_id, True, decided.face_features, _read_by(decided))
         elif family in review.denied or (review.action is Action.ALLOW and not review.confirmed):
-            yield decided.media_id, False, decided.face_features
+            yield Told(decided.media_id, False, decided.face_features, _read_by(decided))
 
 
-def stacked(rows: Iterable[tuple[str, bool, bytes]]) -> Labelled:
-    """One row per media id, the latest. Features of another model's length are left out."""
-    latest = {name: (fake, read) for name, fake, read in rows if len(read) == 2 * FEATURES}
-    features = [np.frombuffer(read, "<f2").astype(np.float64) for _, read in latest.values()]
+def _read_by(decided: MediaDecided) -> str:
+    for name, _, version in (each.partition("@") for each in decided.versions.detectors):
+        if name in (FaceForgery.name, RefittedFaces.name):
+            return reads(version)
+    return ""
+
+
+def stacked(rows: Iterable[Told]) -> Labelled:
+    """One row per media id, the latest. What another model read is left out, and counted.
+
+    Its numbers may be as many and look alike; a head fitted to a mixture would be wrong about both.
+    """
+    latest = {told.media_id: told for told in rows}
+    own = [
+        told
+        for told in latest.values()
+        if told.reads == reads(FaceForgery.version) and len(told.features) == 2 * FEATURES
+    ]
+    features = [np.frombuffer(told.features, "<f2").astype(np.float64) for told in own]
     return Labelled(
         np.stack(features) if features else np.zeros((0, FEATURES)),
-        np.array([fake for fake, _ in latest.values()], bool),
-        tuple(latest),
+        np.array([told.fake for told in own], bool),
+        tuple(told.media_id for told in own),
+        len(latest) - len(own),
     )
 
 
@@ -135,8 +169,9 @@ def refit(
     """
     counts = (int((~reviewed.fake).sum()), int(reviewed.fake.sum()))
     if min(counts) < LEAST:
+        more = f" ({reviewed.left_out} more left out, {_READ_BY_ANOTHER})" if reviewed.left_out else ""
         raise ConfigError(
-            f"{head}: {counts[1]} confirmed and {counts[0]} denied by reviewers; {LEAST} of each are needed"
+            f"{head}: {counts[1]} confirmed and {counts[0]} denied by reviewers{more}; {LEAST} of each are needed"
         )
     if golden.fake.all() or not golden.fake.any():
         raise ConfigError("the golden set needs genuine and manipulated faces")
@@ -152,7 +187,17 @@ def refit(
     if promotable:
         path = _write(head, new, before, features, reviewed, golden, areas, (found[0], found[1]), pull, out)
     return RefitReport(
-        head, path, *counts, pull, (reviews[0], reviews[1]), (areas[0], areas[1]), (found[0], found[1]), promotable, why
+        head=head,
+        path=path,
+        real=counts[0],
+        fake=counts[1],
+        pull=pull,
+        held_out=(reviews[0], reviews[1]),
+        golden=(areas[0], areas[1]),
+        golden_found=(found[0], found[1]),
+        promotable=promotable,
+        why=why,
+        left_out=reviewed.left_out,
     )
 
 
@@ -249,6 +294,7 @@ def _write(
             "found_before": round(found[0], 4),
             "found_after": round(found[1], 4),
         },
+        reads=reads(FaceForgery.version),
     )
     path = out / f"{head}-{digest}.json"
     write_atomically(path, msgspec.json.encode(made) + b"\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from pipeline.detect.face_forgery import FaceForgery
+from pipeline.detect.face_forgery import FaceForgery, reads
 from pipeline.models.build import HEADS, HEAT, SEAM
 
 FOLDER = Path(__file__).parents[2] / "models" / "face_forgery"
@@ -19,6 +19,15 @@ WEIGHTS = {
     "6": "fb75318ddba5b3d91bf8f1148919f29b4888ab822d684d8e89dc5255688074ce",
     "7": "ca9f5b18cfc08d94eb9e2f665209ed6ebbd9c57681b87b21d9db4ce5e019860b",
 }
+
+
+# What a first number's features mean hangs on the network over patches; heads alone raise the number behind the dot.
+NETWORKS = {"7": "21293b4db5b7c62cd6d11477e8e5055b659c5f139dd25ebd82c350d876d8d492"}
+
+
+def test_the_first_number_goes_with_the_network():
+    """When this fails, raise the first number of `FaceForgery.version` and add the network's digest here."""
+    assert NETWORKS[reads(FaceForgery.version)] == hashlib.sha256((FOLDER / SEAM).read_bytes()).hexdigest()
 
 
 def test_the_version_of_face_forgery_goes_with_its_heads():

@@ -12,9 +12,10 @@ from msgspec import structs
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.detect.face_forgery import FEATURES
+from pipeline.detect.face_forgery import FEATURES, FaceForgery
 from pipeline.detect.registry import load
 from pipeline.events.values import Action, Family, Signal, SignalStatus
+from pipeline.learn.golden import packed
 from pipeline.ledger.ledger import Ledger
 from tests import records
 from tests.integration.conftest import REPOSITORY
@@ -45,8 +46,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     features, fake = faces(120, ACROSS, 1)
     for number, (row, made) in enumerate(zip(features, fake, strict=True)):
         shadow = Signal(family=Family.FACE_SWAP, status=SignalStatus.SCORED, probability=0.9 if made else 0.1)
+        event = records.decided(f"m-{number}", review="faces")
+        read_by = (f"{FaceForgery.name}@{FaceForgery.version}",)
         event = structs.replace(
-            records.decided(f"m-{number}", review="faces"),
+            event,
+            versions=structs.replace(event.versions, detectors=read_by),
             decided_at=datetime.now(UTC),
             face_features=row.astype("<f2").tobytes(),
             shadow=(shadow,),
@@ -60,7 +64,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ledger.record_review(structs.replace(review, **told))
     ledger.close()
     known, labels = faces(200, ALONG, 2)
-    np.savez(tmp_path / "golden.npz", features=known.astype("f2"), fake=labels, names=np.arange(200).astype(str))
+    (tmp_path / "golden.npz").write_bytes(packed(known.astype("f2"), labels, np.arange(200).astype(str)))
     return tmp_path
 
 
@@ -104,12 +108,8 @@ def test_open_cases_are_listed_for_another_look(home: Path) -> None:
 def test_a_golden_set_of_another_kind_refuses(home: Path) -> None:
     """When what is certain would be found less, nothing is written and the status says so."""
     known, labels = faces(200, 0.4 * ALONG, 3)
-    np.savez(
-        home / "golden.npz",
-        features=(known - 9 * ACROSS * labels[:, None]).astype("f2"),
-        fake=labels,
-        names=np.arange(200).astype(str),
-    )
+    less = (known - 9 * ACROSS * labels[:, None]).astype("f2")
+    (home / "golden.npz").write_bytes(packed(less, labels, np.arange(200).astype(str)))
     status, told = unmask("models", "refit", "swap", "--golden", home / "golden.npz")
     assert status == 1, told
     assert "not promoted" in told

@@ -31,6 +31,7 @@ from pipeline.learn.evaluate import (
     Evaluation,
     Item,
     altered,
+    failures,
     made_copies,
     near_duplicates,
     read_items,
@@ -187,7 +188,7 @@ def test_what_flatters_is_warned_of():
     """Sources of one label, training files, near-duplicates, anecdotes and kinds that nobody looks for."""
     items = [item(1, True, "f"), item(2, False, "r"), replace(item(3, True, "f"), split="train", made="teleport")]
     results = {i.key: decided(0.5) for i in items}
-    told = " | ".join(warnings_of(items, results, rows_of(items, results), [("x", "y", 3)]))
+    told = " | ".join(warnings_of(items, (), rows_of(items, results), [("x", "y", 3)]))
     for word in (
         "2 of 2 sources hold one label",
         "1 of 3 items are of the split",
@@ -203,7 +204,7 @@ def test_what_could_not_be_screened_is_said():
     items = [item(1, True, "a"), item(2, False, "a")]
     failure = Failure(stage="decode", reason="undecodable", detail="it ends too early")
     results = {items[0].key: decided(0.5), items[1].key: structs.replace(decided(0.5), failure=failure)}
-    told = " | ".join(warnings_of(items, results, rows_of(items, results), ()))
+    told = " | ".join(warnings_of(items, failures(items, results), rows_of(items, results), ()))
     assert f"1 of 2 items could not be screened and are counted nowhere, the first of them {items[1].file}" in told
     assert "it ends too early" in told
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.detect.face_forgery import FEATURES
+from pipeline.detect.face_forgery import FEATURES, FaceForgery
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family
 from pipeline.learn import golden as subject
@@ -49,6 +49,25 @@ def test_a_golden_set_holds_the_answer_of_the_network_last(tmp_path: Path, monke
 def test_a_golden_set_of_another_model_is_refused(tmp_path: Path) -> None:
     """Numbers that other heads read would be judged with confidence, and wrongly."""
     path = tmp_path / "golden.npz"
-    np.savez(path, features=np.zeros((2, FEATURES - 1)), fake=np.array([False, True]), names=np.array(["a", "b"]))
+    path.write_bytes(subject.packed(np.zeros((2, FEATURES - 1), np.float16), [False, True], ["a", "b"]))
     with pytest.raises(ConfigError, match="make it again"):
+        subject.read_golden(path)
+
+
+def test_a_golden_set_of_another_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many numbers that mean something else; heads alone made anew leave it of use."""
+    path = tmp_path / "golden.npz"
+    path.write_bytes(subject.packed(np.zeros((2, FEATURES), np.float16), [False, True], ["a", "b"]))
+    monkeypatch.setattr(FaceForgery, "version", f"{FaceForgery.version}.1")
+    assert subject.read_golden(path).features.shape == (2, FEATURES)
+    monkeypatch.setattr(FaceForgery, "version", "99")
+    with pytest.raises(ConfigError, match="make it again"):
+        subject.read_golden(path)
+
+
+def test_a_golden_set_that_says_nothing_of_its_model_is_refused(tmp_path: Path) -> None:
+    """Those of before are told by what they lack."""
+    path = tmp_path / "golden.npz"
+    np.savez(path, features=np.zeros((2, FEATURES)), fake=np.array([False, True]), names=np.array(["a", "b"]))
+    with pytest.raises(ConfigError, match="before 7"):
         subject.read_golden(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.detect.face_forgery import FEATURES
+from pipeline.detect.face_forgery import FEATURES, FaceForgery, reads
 from pipeline.detect.refitted_faces import Refitted, RefittedFaces, read_refitted
 from pipeline.detect.registry import DEFAULT, parse
 from pipeline.errors import ConfigError
@@ -60,7 +61,10 @@ def test_too_few_reviews_are_refused(tmp_path):
         refit("swap", Head(TRUE, 0.0), "old", "f", faces(10, TRUE, 1), faces(40, TRUE, 2), tmp_path)
 
 
-def decided(name: str, live: float = 0.2, shadow: float = 0.9) -> MediaDecided:
+NOW_READ_BY = f"face_forgery@{FaceForgery.version}+1a2b3c4d+shadow"
+
+
+def decided(name: str, live: float = 0.2, shadow: float = 0.9, detector: str = NOW_READ_BY) -> MediaDecided:
     def signal(value: float) -> Signal:
         return Signal(family=Family.FACE_SWAP, status=SignalStatus.SCORED, probability=value)
 
@@ -70,7 +74,7 @@ def decided(name: str, live: float = 0.2, shadow: float = 0.9) -> MediaDecided:
         upload=MediaUploaded(media_id=name, uri="s3://b/k", uploaded_at=NOW),
         decided_at=NOW,
         decision=Decision(action=Action.LIMIT, reasons=(), policy_version="p"),
-        versions=Versions(unmask="1", policy="p"),
+        versions=Versions(unmask="1", policy="p", detectors=(detector, "nudity@1")),
         signals=(signal(live),),
         shadow=(signal(shadow),),
         face_features=np.full(FEATURES, 0.5, "<f2").tobytes(),
@@ -95,9 +99,38 @@ def test_what_a_review_says_of_a_family():
         (decided("another"), review("another", Action.ALLOW, confirmed=(Family.FACE_SYNTHESIS,))),
         (decided("open"), None),
     ]
-    found = {name: fake for name, fake, _ in learnable(rows, Family.FACE_SWAP)}
+    found = {told.media_id: told.fake for told in learnable(rows, Family.FACE_SWAP)}
     assert found == {"confirmed": True, "denied": False, "allowed": False}
     assert stacked(learnable(rows, Family.FACE_SWAP)).features.shape == (3, FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("detector", "learnt"),
+    [
+        (NOW_READ_BY, True),
+        (f"face_forgery@{FaceForgery.version}.1", True),
+        (f"refitted_faces@{FaceForgery.version}-1a2b3c4d+shadow", True),
+        ("face_forgery@6", False),
+        ("refitted_faces@6-1a2b3c4d", False),
+        ("somebodys_faces@7", False),
+    ],
+)
+def test_what_another_model_read_is_left_out_and_counted(detector, learnt):
+    """Numbers of the same length that mean something else would teach a head nonsense."""
+    rows = [(decided("m", detector=detector), review("m"))]
+    found = stacked(learnable(rows, Family.FACE_SWAP))
+    assert (len(found.names), found.left_out) == ((1, 0) if learnt else (0, 1))
+
+
+def test_reviews_that_are_left_out_are_told(tmp_path):
+    """Whoever waits for enough reviews sees why there are fewer, and the report says so as well."""
+    few = replace(faces(10, TRUE, 1), left_out=70)
+    with pytest.raises(ConfigError, match=r"5 confirmed and 5 denied by reviewers \(70 more left out"):
+        refit("swap", Head(TRUE, 0.0), "old", "f", few, faces(40, TRUE, 2), tmp_path)
+    many = replace(faces(120, DRIFT, 1), left_out=70)
+    report = refit("swap", Head(TRUE, 0.0), "old", "f", many, faces(200, TRUE, 2), tmp_path)
+    assert report.left_out == 70
+    assert "70 more left out" in str(report)
 
 
 def test_a_review_cannot_say_both():
@@ -122,7 +155,7 @@ TEXT = DEFAULT.read_text(encoding="utf-8")
 @pytest.fixture(scope="module")
 def head_file(tmp_path_factory) -> str:
     weight = tuple(map(float, TRUE))
-    made = Refitted("swap", "f", 0.0, weight, "12345678", "old", {}, {})
+    made = Refitted("swap", "f", 0.0, weight, "12345678", "old", {}, {}, reads(FaceForgery.version))
     path = tmp_path_factory.mktemp("heads") / "swap-12345678.json"
     path.write_bytes(msgspec.json.encode(made))
     return str(path)
@@ -151,6 +184,18 @@ def test_the_version_tells_the_head(head_file):
     """Known contents are judged anew when the head changes."""
     assert RefittedFaces(heads=(head_file,)).version != RefittedFaces().version
     assert read_refitted(Path(head_file)).digest in RefittedFaces(heads=(head_file,)).version
+
+
+def test_a_head_of_another_model_is_refused_and_the_way_back_stays_open(head_file, monkeypatch):
+    """No worker answers by it; one step takes it out, and heads alone made anew leave it of use."""
+    live = promoted(promoted(TEXT, Step.SHADOW, (head_file,)), Step.LIVE)
+    monkeypatch.setattr(FaceForgery, "version", f"{FaceForgery.version}.1")
+    assert read_refitted(Path(head_file)).head == "swap"
+    monkeypatch.setattr(FaceForgery, "version", "99")
+    with pytest.raises(ConfigError, match="promote back"):
+        parse(live)
+    back = parse(promoted(live, Step.BACK))
+    assert [e.mode.value for e in back.entries if "face" in e.detector.name] == ["live"]
 
 
 def test_a_head_that_is_none_is_refused(tmp_path):
