@@ -269,7 +269,11 @@ def promote(
     settings = Settings()
     place = output or settings.home / "detectors.yaml"
     now = settings.detectors_file or (place if place.is_file() else DEFAULT)
-    text = promoted(now.read_text(encoding="utf-8"), step, tuple(str(head.absolute()) for head in heads or ()))
+    try:
+        before = now.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the detectors file: {error}") from None
+    text = promoted(before, step, tuple(str(head.absolute()) for head in heads or ()))
     write_atomically(place, text.encode())
     out.print(f"{place}: written from {now}. Use it: UNMASK_DETECTORS_FILE={place}, then restart the workers.")
     if step is not Step.SHADOW:

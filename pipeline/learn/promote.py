@@ -38,12 +38,16 @@ def promoted(text: str, step: Step, heads: tuple[str, ...] = ()) -> str:
         heads: files of `unmask models refit`, for the step into shadow.
 
     Raises:
-        ConfigError: the file has no `face_forgery`; heads skip the shadow; there is nothing to promote or take back.
+        ConfigError: it is no detectors file, or one without `face_forgery`; heads skip the shadow; there is nothing to
+            promote or take back.
     """
-    file: dict[str, Any] = yaml.safe_load(text)
-    lines: list[dict[str, Any]] = file["detectors"]
-    shipped = next((line for line in lines if line["name"] == _SHIPPED), None)
-    refitted = next((line for line in lines if line["name"] == _REFITTED), None)
+    try:
+        file: dict[str, Any] = yaml.safe_load(text)
+        lines: list[dict[str, Any]] = file["detectors"]
+        shipped = next((line for line in lines if line["name"] == _SHIPPED), None)
+        refitted = next((line for line in lines if line["name"] == _REFITTED), None)
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise ConfigError(f"not a detectors file: {error!r}") from None
     if shipped is None:
         raise ConfigError(f"the detectors file has no {_SHIPPED}: there is nothing to stand beside")
     if step is Step.SHADOW:

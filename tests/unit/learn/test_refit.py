@@ -180,6 +180,13 @@ def test_nothing_goes_live_without_a_shadow():
         promoted(TEXT, Step.LIVE)
 
 
+@pytest.mark.parametrize("text", ["", "- a", "detectors: [", "find_faces: {}", "detectors: 5"])
+def test_only_a_detectors_file_is_changed(text):
+    """Another file is named as such."""
+    with pytest.raises(ConfigError, match="not a detectors file"):
+        promoted(text, Step.BACK)
+
+
 def test_the_version_tells_the_head(head_file):
     """Known contents are judged anew when the head changes."""
     assert RefittedFaces(heads=(head_file,)).version != RefittedFaces().version
