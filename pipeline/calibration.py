@@ -163,5 +163,22 @@ class Calibration(Section, frozen=True):
     made: dict[str, str | int | float] = {}
 
 
+_STEP = 1e-4
 NONE = Calibration(name="none", families={})
 """Scores as they are."""
+
+
+def scores_at(curve: Curve, band: Band) -> tuple[float, float]:
+    """The scores from which, and up to which, a curve's probability lies in the band of doubt, to three decimals.
+
+    Where the curve never reaches an edge, 1 stands for it: no score does.
+    """
+
+    def reaches(probability: float) -> float:
+        below, above = 0.0, 1.0
+        while above - below > _STEP:
+            middle = (below + above) / 2
+            below, above = (below, middle) if curve(middle) >= probability else (middle, above)
+        return round(above, 3)
+
+    return reaches(band.low), reaches(band.high)

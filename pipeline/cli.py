@@ -560,7 +560,9 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Make a calibration file: what scores are worth on your own traffic, and where they say nothing."""
+    from pipeline.detect.registry import load
     from pipeline.learn.calibrate import calibrate as fit
+    from pipeline.learn.calibrate import looked_at_again
     from pipeline.learn.scores import read_scores
     from pipeline.models.sources import write_atomically
     from pipeline.policy.file import CALIBRATION, read_calibration
@@ -575,6 +577,10 @@ def calibrate(
     else:
         out.print(calibration_table(fitted))
         err.print(f"{output}: {len(fitted)} families of {len(rows)} scores; use it: UNMASK_CALIBRATION_FILE={output}")
+        if again := looked_at_again(made, {each.family for each in fitted}, load(Settings().detectors_file).closer):
+            err.print(
+                f"So that videos in doubt by it are looked at again, in the detectors file: {again}", markup=False
+            )
 
 
 @app.command()

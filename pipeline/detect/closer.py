@@ -19,6 +19,8 @@ from pipeline.detect.frames import spread
 from pipeline.detect.port import DetectorReport, Face, Mode, ReportStatus, Score, Speech
 from pipeline.events.values import Family, MediaKind
 
+STRONGEST = 3
+"""Looks at a person whose mean tells whether it is in doubt: the verdict too is of the strongest, of no fewer."""
 _CANDIDATES = 2000
 _LEAD_COST = 0.05
 """What a second between the keyframe and the window costs, in shares of speech: it is decoded and not looked at."""
@@ -46,7 +48,8 @@ class LookCloser:
         shortest, longest: seconds of a window.
         speaks: probability from which it is speech.
         spoken: share of a window that has to be speech.
-        doubt: per family the mean score of a person from which, and up to which, it is in doubt.
+        doubt: per family the score of a person, the mean of its strongest looks, from which, and up to which, it is in
+            doubt. These are the scores whose probability lies in the calibration's band (`calibration.scores_at`).
         again: faces of a person in doubt that are asked about again, at most.
     """
 
@@ -61,7 +64,7 @@ class LookCloser:
     again: int = 8
 
     name: ClassVar[str] = "closer"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __post_init__(self) -> None:
         if not 0 < self.shortest <= self.longest:
@@ -82,7 +85,7 @@ class LookCloser:
                 continue
             for family, low, high in self.doubt:
                 for person, scores in by_person(report.scores, family).items():
-                    score = mean(scores)
+                    score = standing(scores)
                     if low <= score < high:
                         ranked = sorted(scores, key=lambda each: (-each.value, each.at or 0.0))
                         moments = tuple(each.at for each in ranked if each.at is not None)
@@ -90,7 +93,7 @@ class LookCloser:
         return tuple(sorted(found, key=lambda doubt: (-doubt.score, doubt.person, doubt.family)))
 
     def open(self, family: Family, score: float) -> bool:
-        """Whether this mean score of a person leaves it open."""
+        """Whether this score of a person leaves it open."""
         return any(family is each and low <= score < high for each, low, high in self.doubt)
 
     def spans(
@@ -191,9 +194,10 @@ def by_person(scores: Sequence[Score], family: Family) -> dict[int, list[Score]]
     return found
 
 
-def mean(scores: Sequence[Score]) -> float:
-    """The mean score."""
-    return sum(score.value for score in scores) / len(scores)
+def standing(scores: Sequence[Score]) -> float:
+    """What the looks at a person come to: the mean of the strongest."""
+    strongest = sorted((score.value for score in scores), reverse=True)[:STRONGEST]
+    return sum(strongest) / len(strongest)
 
 
 def _true_rate(clip: Clip, rate: float) -> float:

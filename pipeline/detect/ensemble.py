@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pipeline.decode.port import Clip, Window
 from pipeline.detect.ask import ask, left
-from pipeline.detect.closer import Doubt, by_person, mean
+from pipeline.detect.closer import Doubt, by_person, standing
 from pipeline.detect.find_faces import Found
 from pipeline.detect.follow_faces import Followed
 from pipeline.detect.frames import spread
@@ -286,7 +286,7 @@ async def _settle(
             )
             more += again.scores
             if not again.scores or not any(
-                registry.closer.open(family, mean(scores))
+                registry.closer.open(family, standing(scores))
                 for family in report.families
                 if (scores := by_person([*report.scores, *more], family).get(doubt.person))
             ):
@@ -306,14 +306,14 @@ def _rounds(faces: Sequence[Face]) -> list[tuple[Face, ...]]:
 def _changes(
     registry: Registry, doubt: Doubt, before: DetectorReport, after: DetectorReport, more: Sequence[Score]
 ) -> list[_Change]:
-    """For each family that was in doubt: the mean score before and after."""
+    """For each family that was in doubt: the score before and after."""
     found = []
     for family in before.families:
         old, new = (by_person(report.scores, family).get(doubt.person) for report in (before, after))
-        if not old or not new or not registry.closer.open(family, mean(old)):
+        if not old or not new or not registry.closer.open(family, standing(old)):
             continue
-        still = "still" if registry.closer.open(family, mean(new)) else "no longer"
-        words = f"{_words(family)} of person {doubt.person} {mean(old):.2f} → {mean(new):.2f}, {still} in doubt"
+        still = "still" if registry.closer.open(family, standing(new)) else "no longer"
+        words = f"{_words(family)} of person {doubt.person} {standing(old):.2f} → {standing(new):.2f}, {still} in doubt"
         found.append(_Change(words, tuple(score.at for score in more if score.at is not None)))
     return found
 

@@ -8,7 +8,7 @@ sources where enough sources are named; and the error of calibration that was me
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +17,18 @@ from msgspec import structs
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
-from pipeline.calibration import AnyCurve, Band, Calibration, FamilyCalibration, Isotonic, Platt, Stratum, Unit
+from pipeline.calibration import (
+    AnyCurve,
+    Band,
+    Calibration,
+    FamilyCalibration,
+    Isotonic,
+    Platt,
+    Stratum,
+    Unit,
+    scores_at,
+)
+from pipeline.detect.closer import LookCloser
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family, MediaFacts, MediaKind, TrackFacts
 from pipeline.learn.heads import auc_with_interval, fit_platt
@@ -391,6 +402,23 @@ def _kinds(rows: Sequence[ScoreRow], fake: Labels, odds: float | None) -> list[_
         if not inside.all() and min(int(fake[inside].sum()), int((~fake[inside]).sum())) >= LEAST_IN_STRATUM:
             found.append(_Kind(stratum, inside, float(fake[inside].mean()) if odds is None else odds))
     return [*found, _Kind(None, np.ones(len(rows), bool), float(fake.mean()) if odds is None else odds)]
+
+
+def looked_at_again(made: Calibration, fitted: Collection[Family], closer: LookCloser) -> str:
+    """The line of the detectors file by which videos in doubt under this calibration are looked at again.
+
+    Of the families that a closer look asks about, with those that were not fitted as they stand; empty when none was.
+    """
+    asked = {family: (low, high) for family, low, high in closer.doubt}
+    if not asked.keys() & fitted:
+        return ""
+    video = MediaFacts(kind=MediaKind.VIDEO, container="")
+    for family in asked.keys() & fitted:
+        known = made.families[family]
+        if known.abstain is not None:
+            asked[family] = scores_at(known.curve_for(video), known.abstain)
+    doubt = ", ".join(f"[{family.value}, {low:g}, {high:g}]" for family, (low, high) in asked.items())
+    return f"closer: options: {{doubt: [{doubt}]}}"
 
 
 def _stratum(kind: MediaKind, codecs: tuple[str, ...], low: int, high: int | None) -> Stratum:

@@ -114,6 +114,27 @@ def test_a_face_in_doubt_gets_a_window_where_it_was_in_doubt():
     assert second.why == "face swap of person 0 in doubt (0.60)"
 
 
+@pytest.mark.parametrize(
+    ("looks", "open_"),
+    [
+        ((0.1, 0.1, 0.7, 0.7, 0.7), True),  # a part of the clip is enough, as it is for the verdict
+        ((0.1, 0.1, 0.1, 0.1, 0.6), False),  # one stray look is not
+        ((0.7,), True),
+        ((0.9, 0.9, 0.9, 0.1), False),
+    ],
+)
+def test_the_strongest_looks_tell_who_is_in_doubt(looks, open_):
+    """By what the verdict goes; the moments are told, the highest first."""
+    scores = tuple(Score(SWAP, value, at=float(i), track=3) for i, value in enumerate(looks))
+    report = DetectorReport("f", "1", Mode.LIVE, (SWAP,), ReportStatus.OK, scores=scores, coverage=1.0)
+    found = HOW.doubts([report])
+    assert [doubt.person for doubt in found] == ([3] if open_ else [])
+    if open_:
+        (doubt,) = found
+        assert doubt.score == pytest.approx(np.mean(sorted(looks)[-3:]))
+        assert looks[int(doubt.at[0])] == max(looks)
+
+
 def test_a_doubt_inside_a_window_needs_no_other():
     """One window serves both."""
     clip = video()

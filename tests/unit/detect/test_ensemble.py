@@ -74,7 +74,7 @@ async def test_every_detector_reports_in_the_order_of_the_registry():
     assert findings.faces == 2
     assert len(findings.embedding) == 1024
     assert findings.detectors == (
-        "closer@1", "embed@1", f"face_forgery@{FaceForgery.version}", "find_faces@2", "follow_faces@1",
+        "closer@2", "embed@1", f"face_forgery@{FaceForgery.version}", "find_faces@2", "follow_faces@1",
         "generator_metadata@1", "hear_speech@1", "nudity@1",
     )  # fmt: skip
 

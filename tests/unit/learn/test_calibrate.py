@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.calibration import NONE, Calibration, FamilyCalibration, Isotonic, Platt, Unit
+from pipeline.calibration import NONE, Band, Calibration, FamilyCalibration, Isotonic, Platt, Unit, scores_at
+from pipeline.detect.closer import LookCloser
 from pipeline.errors import ConfigError
 from pipeline.events.values import Family, MediaKind
 from pipeline.learn.calibrate import (
@@ -20,6 +21,7 @@ from pipeline.learn.calibrate import (
     conformal_band,
     held_out_probabilities,
     isotonic,
+    looked_at_again,
     sources_needed,
 )
 from pipeline.learn.scores import Level, ScoreRow, read_scores, write_scores
@@ -302,3 +304,27 @@ def test_bad_files_are_refused_with_the_line(tmp_path, text, complaint):
     path.write_text(text)
     with pytest.raises(ConfigError, match=complaint):
         read_scores(path)
+
+
+def test_who_is_in_doubt_by_it_is_looked_at_again():
+    """The scores of the new band for what was fitted, the old ones for what was not; nothing when it is of others."""
+    known = FamilyCalibration(curve=Platt(slope=2.0, intercept=-4.0), abstain=Band(low=0.3, high=0.8))
+    made = Calibration(name="own", families={Family.FACE_SWAP: known, Family.SPLICE: known})
+    closer = LookCloser(doubt=((Family.FACE_SWAP, 0.3, 0.8), (Family.FACE_SYNTHESIS, 0.1, 0.4)))
+    told = looked_at_again(made, {Family.FACE_SWAP, Family.SPLICE}, closer)
+    low, high = scores_at(known.curve, Band(low=0.3, high=0.8))
+    assert told == f"closer: options: {{doubt: [[face_swap, {low:g}, {high:g}], [face_synthesis, 0.1, 0.4]]}}"
+    assert looked_at_again(made, {Family.SPLICE}, closer) == ""
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        (Platt(slope=1.0), (0.3, 0.8)),
+        (Platt(slope=2.0, intercept=-4.0), (0.829, 0.937)),
+        (Isotonic(points=((0.0, 0.0), (0.5, 0.3), (0.6, 0.3), (1.0, 0.7))), (0.5, 1.0)),
+    ],
+)
+def test_the_scores_of_a_band(curve, expected):
+    """From the first score that reaches each edge; 1 where none does."""
+    assert scores_at(curve, Band(low=0.3, high=0.8)) == pytest.approx(expected, abs=0.001)
