@@ -87,8 +87,13 @@ async function list(on = false) {
 
 async function find() {
   const name = wanted.value.trim();
-  const found = await get(`/golden/candidates?limit=10&${new URLSearchParams(name ? { media_id: name } : { queue: queue.value })}`);
-  refill(candidates, found.length ? found.map(possible) : nothing(5, name ? "No decided case of this upload is in your queues, or it is golden already." : "Nothing was decided here yet."));
+  candidates.setAttribute("aria-busy", "true");
+  try {
+    const found = await get(`/golden/candidates?limit=10&${new URLSearchParams(name ? { media_id: name } : { queue: queue.value })}`);
+    refill(candidates, found.length ? found.map(possible) : nothing(5, name ? "No decided case of this upload is in your queues, or it is golden already." : "Nothing was decided here yet."));
+  } finally {
+    candidates.removeAttribute("aria-busy");
+  }
 }
 
 const everything = () => Promise.all([list(), find(), quality()]);
