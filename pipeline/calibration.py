@@ -7,7 +7,7 @@ holds for the kind of media, the cameras and the forgeries that it was made from
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from enum import StrEnum
 from typing import Annotated, Protocol
 
@@ -163,9 +163,11 @@ class Calibration(Section, frozen=True):
     made: dict[str, str | int | float] = {}
 
 
-_STEP = 1e-4
 NONE = Calibration(name="none", families={})
 """Scores as they are."""
+
+
+_STEPS = 10_000
 
 
 def scores_at(curve: Curve, band: Band) -> tuple[float, float]:
@@ -175,10 +177,7 @@ def scores_at(curve: Curve, band: Band) -> tuple[float, float]:
     """
 
     def reaches(probability: float) -> float:
-        below, above = 0.0, 1.0
-        while above - below > _STEP:
-            middle = (below + above) / 2
-            below, above = (below, middle) if curve(middle) >= probability else (middle, above)
-        return round(above, 3)
+        step = bisect_left(range(_STEPS), probability, key=lambda i: curve(i / _STEPS))
+        return round(step / _STEPS, 3)
 
     return reaches(band.low), reaches(band.high)

@@ -148,12 +148,19 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 def load(path: Path | None = None) -> Registry:
     """The detectors of a file; of default.yaml when None. Raises ConfigError that says what to change."""
     path = path or DEFAULT
+    text = text_of(path)
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the detectors file: {error}") from None
+        return parse(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def text_of(path: Path) -> str:
+    """What a detectors file says. Raises ConfigError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the detectors file: {error}") from None
 
 
 def parse(text: str) -> Registry:

@@ -410,10 +410,11 @@ def looked_at_again(made: Calibration, fitted: Collection[Family], closer: LookC
     Of the families that a closer look asks about, with those that were not fitted as they stand; empty when none was.
     """
     asked = {family: (low, high) for family, low, high in closer.doubt}
-    if not asked.keys() & fitted:
+    anew = asked.keys() & fitted
+    if not anew:
         return ""
     video = MediaFacts(kind=MediaKind.VIDEO, container="")
-    for family in asked.keys() & fitted:
+    for family in anew:
         known = made.families[family]
         if known.abstain is not None:
             asked[family] = scores_at(known.curve_for(video), known.abstain)

@@ -262,18 +262,14 @@ def promote(
     output: Annotated[Path | None, typer.Option(help="The new detectors file; in the home if not given.")] = None,
 ) -> None:
     """Move refitted heads into shadow beside the shipped ones, live, or back: writes a detectors file, no more."""
-    from pipeline.detect.registry import DEFAULT
+    from pipeline.detect.registry import DEFAULT, text_of
     from pipeline.learn.promote import promoted
     from pipeline.models.sources import write_atomically
 
     settings = Settings()
     place = output or settings.home / "detectors.yaml"
     now = settings.detectors_file or (place if place.is_file() else DEFAULT)
-    try:
-        before = now.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the detectors file: {error}") from None
-    text = promoted(before, step, tuple(str(head.absolute()) for head in heads or ()))
+    text = promoted(text_of(now), step, tuple(str(head.absolute()) for head in heads or ()))
     write_atomically(place, text.encode())
     out.print(f"{place}: written from {now}. Use it: UNMASK_DETECTORS_FILE={place}, then restart the workers.")
     if step is not Step.SHADOW:
