@@ -164,12 +164,11 @@ def test_a_live_page_whose_session_has_ended_goes_to_the_sign_in(site: Site, vis
 
 
 def test_going_out_ends_the_session(site: Site, visit: Visits) -> None:
-    """Signed out, the way back leads to the door."""
+    """Signed out, the way back leads to the door: the page is kept nowhere."""
     ann = visit(site, Role.REVIEWER)
     ann.expected = ("401",)
     page = ann.go("/queues")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("Signed out.")).to_be_visible()
     page.go_back()
-    page.reload()
-    page.wait_for_url("**/sign-in**")
+    page.wait_for_url("**/sign-in?to=%2Fqueues")
