@@ -416,8 +416,13 @@ def looked_at_again(made: Calibration, fitted: Collection[Family], closer: LookC
     video = MediaFacts(kind=MediaKind.VIDEO, container="")
     for family in anew:
         known = made.families[family]
-        if known.abstain is not None:
-            asked[family] = scores_at(known.curve_for(video), known.abstain)
+        if known.abstain is None:
+            continue
+        low, high = scores_at(known.curve_for(video), known.abstain)
+        if low < high:
+            asked[family] = low, high
+        else:
+            del asked[family]  # no score is in doubt, and the detectors file takes no stretch without width
     doubt = ", ".join(f"[{family.value}, {low:g}, {high:g}]" for family, (low, high) in asked.items())
     return f"closer: options: {{doubt: [{doubt}]}}"
 

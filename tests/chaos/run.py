@@ -262,12 +262,14 @@ def chaos(options: Options, settings: Settings, console: Console, place: Path) -
         note("all faults done")
         say("what is left")
         left = _wait(parts.config, planned, watcher.account, given, options.patience, show)
+        for person in people:
+            person.stop()
+        # What they answered last waits for its grace time: the console has to live until it is published.
+        left = left or _wait(parts.config, planned, watcher.account, given, options.patience, show)
         answered_at = time.monotonic()
         note(f"waited: {left or 'all is answered'}")
         fired = watch.fired() if watch is not None else ()
         say("ending the workers")
-        for person in people:
-            person.stop()
         console_process.stop()
         fleet.stop()
         watcher.stop()

@@ -317,6 +317,15 @@ def test_who_is_in_doubt_by_it_is_looked_at_again():
     assert looked_at_again(made, {Family.SPLICE}, closer) == ""
 
 
+def test_whom_no_score_leaves_in_doubt_is_not_looked_at_again():
+    """A band that the curve never reaches is a stretch of scores without width, which the detectors file refuses."""
+    never = FamilyCalibration(curve=Platt(slope=2.0, intercept=-40.0), abstain=Band(low=0.3, high=0.8))
+    made = Calibration(name="own", families={Family.FACE_SWAP: never})
+    closer = LookCloser(doubt=((Family.FACE_SWAP, 0.3, 0.8), (Family.FACE_SYNTHESIS, 0.1, 0.4)))
+    told = looked_at_again(made, {Family.FACE_SWAP}, closer)
+    assert told == "closer: options: {doubt: [[face_synthesis, 0.1, 0.4]]}"
+
+
 @pytest.mark.parametrize(
     ("curve", "expected"),
     [
