@@ -1,4 +1,4 @@
-"""The first records of a partition, of which nothing is committed yet, are not lost in a rebalance: by a real broker."""
+"""A real broker: the first records of a partition, of which nothing is committed yet, outlive a rebalance."""
 
 from __future__ import annotations
 

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import pytest
+from aiokafka.errors import GroupAuthorizationFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from pipeline.agents.transport import CarefulThread
+from pipeline.agents.transport import CarefulThread, OrderedConsumer
 
 HERE, MOVED = TP("media.uploaded", 0), TP("media.uploaded", 1)
 
 
 class Consumer:
-    """aiokafka's, as far as a commit needs it: it refuses to commit nothing."""
+    """aiokafka's, as far as commits and seeks need it: it refuses to commit nothing, and goes back to commits alone."""
 
     def __init__(self) -> None:
         self.committed: list[dict[TopicPartition, OffsetAndMetadata]] = []
+        self.positions: dict[TP, int] = {}
+        self.done: dict[TP, int | None] = {}
 
     async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
         if not offsets:
             raise ValueError(offsets)
         self.committed.append(offsets)
+
+    async def seek_to_committed(self) -> dict[TP, int | None]:
+        self.positions.update({tp: offset for tp, offset in self.done.items() if offset})
+        return self.done
+
+    async def seek_to_beginning(self, *partitions: TP) -> None:
+        assert partitions, "aiokafka takes none for all"
+        self.positions.update(dict.fromkeys(partitions, 0))
 
 
 @pytest.fixture
@@ -48,3 +60,41 @@ async def test_what_is_still_held_is_committed(consumer: Consumer) -> None:
     assert await thread()._commit({HERE: 5, MOVED: 7}) is True
     (offsets,) = consumer.committed
     assert {(tp.topic, tp.partition): said.offset for tp, said in offsets.items()} == {("media.uploaded", 0): 5}
+
+
+async def test_a_partition_begins_again_where_its_next_owner_would_begin(consumer: Consumer) -> None:
+    """At what is committed, and at its first record where nothing is."""
+    consumer.positions = {HERE: 9, MOVED: 2}
+    consumer.done = {HERE: 7, MOVED: None}
+    assert await thread()._seek_to_committed() == {HERE: 7, MOVED: None}
+    assert consumer.positions == {HERE: 7, MOVED: 0}
+
+
+async def test_where_all_is_committed_nothing_begins_at_its_first_record(consumer: Consumer) -> None:
+    """To be asked for no partition means all of them to aiokafka."""
+    consumer.positions = {HERE: 9}
+    consumer.done = {HERE: 7}
+    await thread()._seek_to_committed()
+    assert consumer.positions == {HERE: 7}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "ends"), [(IllegalStateError("not assigned"), False), (GroupAuthorizationFailedError(), True)]
+)
+async def test_a_worker_that_cannot_go_back_ends(
+    monkeypatch: pytest.MonkeyPatch, trouble: KafkaError, ends: bool
+) -> None:
+    """What it dropped would not come again; partitions that have moved are gone back to when they come to rest."""
+    crashes: list[BaseException] = []
+
+    async def fails(_: object) -> None:
+        raise trouble
+
+    async def crash(_: object, why: BaseException) -> None:
+        crashes.append(why)
+
+    monkeypatch.setattr(driver.Consumer, "perform_seek", fails)
+    monkeypatch.setattr(OrderedConsumer, "crash", crash)
+    with pytest.raises(KafkaError):
+        await object.__new__(OrderedConsumer).perform_seek()
+    assert crashes == ([trouble] if ends else [])
