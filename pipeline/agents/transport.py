@@ -44,7 +44,11 @@ class CarefulThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         committed: Mapping[TP, int | None] = await consumer.seek_to_committed()
         if fresh := [tp for tp, offset in committed.items() if not offset]:
-            await consumer.seek_to_beginning(*fresh)
+            # Not by `seek_to_beginning`: the partition is nowhere then until the broker answers, and Faust, which looks
+            # where each is, crashes.
+            firsts: Mapping[TP, int] = await consumer.beginning_offsets(fresh)
+            for tp, offset in firsts.items():
+                consumer.seek(tp, offset)
         return committed
 
 

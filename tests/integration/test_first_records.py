@@ -113,24 +113,24 @@ async def test_going_back_to_what_is_committed_begins_anew_where_nothing_is(
 async def test_what_arrives_while_the_flow_stands_still_is_delivered_when_it_goes_on(
     kafka: Kafka, topic: str, producer: Producer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a rebalance: a fetch is under way, the flow stops, the fetch brings records, and Faust drops them."""
+    """As in a rebalance: when a fetch brings the records, the flow has been stopped, and Faust drops them."""
     offsets: list[int] = []
+    stopped = asyncio.Event()
     async with reader(kafka, topic, tmp_path, offsets.append) as app:
         consumer = app.consumer
-        await until(lambda: consumer.flow_active and bool(consumer.assignment()))
-        fetch, fetched = consumer._getmany, list[int]()
+        fetch = consumer._getmany
 
-        async def watched(active_partitions: object, timeout: float) -> object:
-            if not offsets and not fetched:
-                asyncio.get_running_loop().call_soon(consumer.stop_flow)
-                asyncio.get_running_loop().call_soon(send, producer, topic)
-            found = await fetch(active_partitions=active_partitions, timeout=timeout)
-            fetched.append(sum(map(len, found.values())))
+        async def fetch_and_stop(**how: object) -> object:
+            found = await fetch(**how)
+            if found and not stopped.is_set():
+                consumer.stop_flow()
+                stopped.set()
             return found
 
-        monkeypatch.setattr(consumer, "_getmany", watched)
-        await until(lambda: sum(fetched) == RECORDS)
-        assert not offsets
+        monkeypatch.setattr(consumer, "_getmany", fetch_and_stop)
+        send(producer, topic)
+        async with asyncio.timeout(30):
+            await stopped.wait()
         consumer.resume_flow()
         await until(lambda: len(offsets) == RECORDS)
     assert offsets == list(range(RECORDS))

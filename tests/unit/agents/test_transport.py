@@ -30,9 +30,11 @@ class Consumer:
         self.positions.update({tp: offset for tp, offset in self.done.items() if offset})
         return self.done
 
-    async def seek_to_beginning(self, *partitions: TP) -> None:
-        assert partitions, "aiokafka takes none for all"
-        self.positions.update(dict.fromkeys(partitions, 0))
+    async def beginning_offsets(self, partitions: list[TP]) -> dict[TP, int]:
+        return dict.fromkeys(partitions, 3)
+
+    def seek(self, partition: TP, offset: int) -> None:
+        self.positions[partition] = offset
 
 
 @pytest.fixture
@@ -64,18 +66,10 @@ async def test_what_is_still_held_is_committed(consumer: Consumer) -> None:
 
 async def test_a_partition_begins_again_where_its_next_owner_would_begin(consumer: Consumer) -> None:
     """At what is committed, and at its first record where nothing is."""
-    consumer.positions = {HERE: 9, MOVED: 2}
+    consumer.positions = {HERE: 9, MOVED: 5}
     consumer.done = {HERE: 7, MOVED: None}
     assert await thread()._seek_to_committed() == {HERE: 7, MOVED: None}
-    assert consumer.positions == {HERE: 7, MOVED: 0}
-
-
-async def test_where_all_is_committed_nothing_begins_at_its_first_record(consumer: Consumer) -> None:
-    """To be asked for no partition means all of them to aiokafka."""
-    consumer.positions = {HERE: 9}
-    consumer.done = {HERE: 7}
-    await thread()._seek_to_committed()
-    assert consumer.positions == {HERE: 7}
+    assert consumer.positions == {HERE: 7, MOVED: 3}
 
 
 @pytest.mark.parametrize(
