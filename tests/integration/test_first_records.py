@@ -10,29 +10,20 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from prometheus_client import CollectorRegistry
 
 from pipeline.agents import worker
 from pipeline.agents.delivery import DeliveryPolicy, Drain, Record
+from pipeline.agents.watch import AgentWatch, Progress
 from pipeline.agents.worker import WorkerApp, attach, worker_app
-from pipeline.errors import Permanent, Transient
+from pipeline.errors import Permanent
+from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.stack.kafka import Kafka
+from pipeline.topics import apply
+from pipeline.topology import TopicSpec
 
 RECORDS = 3
-
-
-class Unwatched:
-    """Nobody counts here."""
-
-    def started(self, record: Record) -> None:
-        """Nothing."""
-
-    def retried(self, record: Record, error: Transient) -> None:
-        """Nothing."""
-
-    def ended(self, record: Record, result: str, seconds: float, failure: Permanent | None) -> None:
-        """Nothing."""
 
 
 @asynccontextmanager
@@ -54,7 +45,8 @@ async def reader(kafka: Kafka, topic: str, home: Path, arrived: Callable[[int], 
 
     app.open_parts = app.close_parts = no_parts
     policy = DeliveryPolicy(concurrency=100, deadline=None)
-    attach(app, "reader", topic, handle=handle, bury=bury, policy=policy, watch=Unwatched())
+    watch = AgentWatch("reader", Metrics(CollectorRegistry()), Progress())
+    attach(app, "reader", topic, handle=handle, bury=bury, policy=policy, watch=watch)
     await app.start()
     try:
         yield app
@@ -72,8 +64,8 @@ def outlives_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 def topic(kafka: Kafka) -> str:
     """A new topic of one partition."""
     name = f"first-{uuid4()}"
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+    spec = TopicSpec(name, 1, "delete", -1, "records that nobody acknowledges")
+    apply((spec,), {"bootstrap.servers": kafka.bootstrap_servers})
     return name
 
 
@@ -129,8 +121,7 @@ async def test_what_arrives_while_the_flow_stands_still_is_delivered_when_it_goe
 
         monkeypatch.setattr(consumer, "_getmany", fetch_and_stop)
         send(producer, topic)
-        async with asyncio.timeout(30):
-            await stopped.wait()
+        await until(stopped.is_set)
         consumer.resume_flow()
         await until(lambda: len(offsets) == RECORDS)
     assert offsets == list(range(RECORDS))
